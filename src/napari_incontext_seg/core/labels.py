@@ -1,0 +1,56 @@
+"""Label planes: the one place that checks ids, and that turns an ignore label into a mask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+
+LABEL_DTYPE = np.uint32
+MAX_LABEL = np.iinfo(np.uint32).max
+
+
+def as_labels(labels: Any, shape: tuple[int, int] | None = None) -> NDArray[np.uint32]:
+    """Return ``labels`` as a uint32 plane, its ids unchanged.
+
+    Parameters
+    ----------
+    labels
+        (Y, X) of bool, any integer, or floats that are whole numbers; ids 0..4294967295.
+    shape
+        (Y, X) that the labels must have, when given.
+
+    Raises
+    ------
+    InputError
+        Not 2-D, another shape, negative, fractional, not finite, or beyond uint32.
+    """
+    array = np.asarray(labels)
+    if array.ndim != 2:
+        raise InputError(f"labels must be one plane (Y, X); got shape {array.shape}.")
+    if shape is not None and array.shape != tuple(shape):
+        raise InputError(
+            f"labels must match the image {tuple(shape)}; got {array.shape}. Resample the labels with order 0 first."
+        )
+    if array.dtype.kind not in "buif":
+        raise InputError(f"labels must be whole numbers; got dtype {array.dtype}.")
+    if array.size == 0:
+        return array.astype(LABEL_DTYPE)
+    if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.rint(array)).all()):
+        raise InputError("labels must be whole numbers; got fractions or NaN. Was this a probability map or an image?")
+    if array.dtype.kind in "if" and array.min() < 0:
+        raise InputError(f"labels must not be negative; got {array.min()}. Use the ignore label for unknown pixels.")
+    if array.max() > MAX_LABEL:
+        raise InputError(f"label ids must be at most {MAX_LABEL} (uint32); got {array.max()}.")
+    return array.astype(LABEL_DTYPE)
+
+
+def split_ignored(labels: NDArray[np.uint32], ignore_label: int | None) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+    """Return the labels with ignored pixels set to 0, and the mask of valid (annotated) pixels, both (Y, X)."""
+    if ignore_label is None:
+        return labels, np.ones(labels.shape, bool)
+    valid = labels != ignore_label
+    return np.where(valid, labels, LABEL_DTYPE(0)), valid
