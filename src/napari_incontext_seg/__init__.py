@@ -1,1 +1,67 @@
-"""In-context segmentation: annotate one plane, and a SegGPT model paints the same thing everywhere else."""
+"""In-context segmentation: annotate one plane, and a SegGPT model paints the same thing everywhere else.
+
+The names below are loaded when first used: importing the package loads neither torch nor napari.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .core.stack import Stack as Stack
+    from .core.types import Context as Context
+    from .core.types import Example as Example
+    from .core.types import Predictor as Predictor
+    from .core.types import Segmentation as Segmentation
+    from .errors import InContextError as InContextError
+    from .infer.predictor import load_predictor as load_predictor
+    from .infer.propagate import propagate as propagate
+    from .infer.propagate import segment_images as segment_images
+    from .io.labels import LabelWriter as LabelWriter
+    from .io.samples import sample as sample
+    from .io.stacks import open_images as open_images
+    from .io.stacks import open_labels as open_labels
+    from .io.stacks import open_stack as open_stack
+    from .io.stacks import stack_from_array as stack_from_array
+
+_HOMES = {
+    "Context": "core.types",
+    "Example": "core.types",
+    "InContextError": "errors",
+    "LabelWriter": "io.labels",
+    "Predictor": "core.types",
+    "Segmentation": "core.types",
+    "Stack": "core.stack",
+    "load_predictor": "infer.predictor",
+    "open_images": "io.stacks",
+    "open_labels": "io.stacks",
+    "open_stack": "io.stacks",
+    "propagate": "infer.propagate",
+    "sample": "io.samples",
+    "segment_images": "infer.propagate",
+    "stack_from_array": "io.stacks",
+}
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def _version() -> str:
+    """The installed version; the fallback when run from a source tree that was never installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("napari-incontext-seg")
+    except PackageNotFoundError:
+        return "0.1.0.dev0"

@@ -1,0 +1,215 @@
+"""``incontext-seg propagate``: annotated slices in, the whole stack out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from .progress import progress_bar
+
+if TYPE_CHECKING:
+    from ..core.stack import Stack
+    from ..session.job import Report
+
+
+class KindChoice(StrEnum):
+    auto = "auto"
+    semantic = "semantic"
+    instance = "instance"
+
+
+class EnsembleChoice(StrEnum):
+    none = "none"
+    feature = "feature"
+    spatial = "spatial"
+
+
+class DirectionChoice(StrEnum):
+    onward = "onward"
+    backward = "backward"
+    both = "both"
+
+
+class SelectChoice(StrEnum):
+    nearest = "nearest"
+    similar = "similar"
+
+
+ModelOption = Annotated[str, typer.Option(help="auto, guess, a known model (incontext-seg weights list), or a file.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+def propagate(
+    image: Annotated[
+        Path, typer.Argument(help="TIFF, OME-Zarr, .npy, or a folder of images (or a quoted pattern).", metavar="IMAGE")
+    ],
+    labels: Annotated[Path, typer.Option(help="Labels of the annotated slices: same shape as IMAGE; or one slice.")],
+    out: Annotated[
+        Path, typer.Option(help="OUT.tif or OUT.zarr; a folder: image by image, for images that are no stack.")
+    ],
+    annotated: Annotated[
+        str | None,
+        typer.Option(help="Numbers of the annotated slices (0,15,20:23); default: those with any label."),
+    ] = None,
+    kind: Annotated[
+        KindChoice, typer.Option(help="semantic: a label is a class; instance: a label is one object.")
+    ] = KindChoice.auto,
+    model: ModelOption = "auto",
+    device: DeviceOption = "auto",
+    ensemble: Annotated[
+        EnsembleChoice, typer.Option(help="How a SegGPT joins several examples.")
+    ] = EnsembleChoice.feature,
+    recolour: Annotated[int, typer.Option(min=1, help="Average over this many random colourings (SegGPT).")] = 1,
+    memory: Annotated[int, typer.Option(min=0, help="The last N predicted slices join the examples.")] = 0,
+    num_examples: Annotated[
+        int | None, typer.Option("--num-examples", min=1, help="Show only N annotated slices at a time; default all.")
+    ] = None,
+    select: Annotated[SelectChoice, typer.Option(help="Which N examples.")] = SelectChoice.nearest,
+    direction: Annotated[DirectionChoice, typer.Option(help="From each annotated slice.")] = DirectionChoice.both,
+    along: Annotated[
+        str | None, typer.Option(help="Axes to travel, such as z or tz; default all that count slices.")
+    ] = None,
+    span: Annotated[str | None, typer.Option("--range", help="a:b, slices a to b-1 only.")] = None,
+    ignore_label: Annotated[
+        int | None, typer.Option(min=0, help="This label means 'not annotated' (scribbles: often 0).")
+    ] = None,
+    axes: Annotated[str | None, typer.Option(help="Axes of IMAGE where the file does not say, such as tzyx.")] = None,
+    channels: Annotated[str | None, typer.Option(help="Channels to look at, up to three: 0,2.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Labels of all slices, to print Dice.")] = None,
+    picture: Annotated[bool, typer.Option(help="Write OUT.png, a contact sheet.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on standard output.")] = False,
+) -> None:
+    """Propagate the annotated slices of a stack, time-lapse or folder to all others."""
+    from ..infer.predictor import load_predictor
+    from ..infer.propagate import propagate as start
+    from ..io.stacks import open_labels, open_stack
+    from ..session.job import run_to_file
+
+    chosen = parse_numbers(channels, "--channels") if channels is not None else None
+    settings = {
+        "ensemble": str(ensemble), "recolour": recolour, "memory": memory, "num_examples": num_examples,
+        "select": str(select), "direction": str(direction), "along": along, "range": span, "ignore_label": ignore_label,
+    }  # fmt: skip
+    if is_collection(image, out):
+        from .collection import propagate_collection
+
+        predictor = load_predictor(model, device=device, ensemble=str(ensemble), recolourings=recolour)
+        report = propagate_collection(image, labels, out, predictor, str(kind), ignore_label, chosen, overwrite, picture)
+        finish(report, as_json)
+        return
+    stack = open_stack(image, axes=axes, channels=chosen)
+    label_stack = open_labels(labels)
+    annotations = read_annotations(stack, label_stack, annotated, ignore_label)
+    predictor = load_predictor(model, device=device, ensemble=str(ensemble), recolourings=recolour)
+    run = start(
+        stack, annotations, predictor, kind=resolve_kind(kind, annotations, ignore_label), direction=direction.value,
+        along=along, span=parse_span(span), memory=memory, num_examples=num_examples, select=select.value,
+        ignore_label=ignore_label,
+    )  # fmt: skip
+    with progress_bar(len(run), "slices") as advance:
+        report = run_to_file(
+            run, out, dtype=label_stack.data.dtype, overwrite=overwrite, settings=settings,
+            picture=out.with_name(f"{stem(out)}.png") if picture else None,
+            truth=open_labels(truth) if truth is not None else None, on_step=lambda _: advance(),
+        )  # fmt: skip
+    finish(report, as_json)
+
+
+def is_collection(image: Path, out: Path) -> bool:
+    """A folder or pattern of images whose output is a folder is segmented image by image."""
+    return out.suffix.lower() not in (".tif", ".tiff", ".zarr", ".npy") and image.suffix.lower() != ".zarr"
+
+
+def stem(out: Path) -> str:
+    """File name without its (double) suffix."""
+    name = out.name
+    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr", out.suffix):
+        if suffix and name.lower().endswith(suffix.lower()):
+            return name[: -len(suffix)]
+    return name
+
+
+def parse_numbers(text: str, option: str) -> list[int]:
+    """``"0,15,20:23"`` -> [0, 15, 20, 21, 22]."""
+    numbers: list[int] = []
+    try:
+        for part in text.split(","):
+            low, colon, high = part.partition(":")
+            numbers += range(int(low), int(high)) if colon else [int(low)]
+    except ValueError as error:
+        raise InputError(f"{option} must be numbers such as 0,15 or 20:23; got {text!r}.") from error
+    if not numbers:
+        raise InputError(f"{option} names no number: {text!r}.")
+    return numbers
+
+
+def parse_span(text: str | None) -> tuple[int, int] | None:
+    """``"a:b"`` -> (a, b)."""
+    if text is None:
+        return None
+    low, colon, high = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError(text)
+        return int(low), int(high)
+    except ValueError as error:
+        raise InputError(f"--range must be a:b, such as 10:20; got {text!r}.") from error
+
+
+def read_annotations(stack: Stack, labels: Stack, annotated: str | None, ignore_label: int | None) -> dict[int, Any]:
+    """Annotated slice number -> labels (Y, X).
+
+    ``labels`` has a plane for each plane of ``stack``, or just those that ``annotated`` names, in that order.
+    """
+    wanted = parse_numbers(annotated, "--annotated") if annotated is not None else None
+    for position in wanted or ():
+        stack.unravel(position)
+    if len(labels) == len(stack):
+        blank = 0 if ignore_label is None else ignore_label
+        planes = {p: labels.read(p)[..., 0] for p in wanted} if wanted is not None else None
+        if planes is None:
+            every = ((p, labels.read(p)[..., 0]) for p in range(len(labels)))
+            planes = {p: plane for p, plane in every if ((plane != 0) & (plane != blank)).any()}
+        if not planes:
+            raise InputError("no slice of the labels has any label: annotate at least one slice.")
+        return planes
+    if wanted is not None and len(labels) == len(wanted):
+        return {p: labels.read(k)[..., 0] for k, p in enumerate(wanted)}
+    raise InputError(
+        f"the labels have {len(labels)} slices and the image has {len(stack)}: give labels for every slice "
+        "(0 where there are none), or just the annotated ones with their numbers (--annotated 0,15)."
+    )
+
+
+def resolve_kind(kind: KindChoice, annotations: dict[int, Any], ignore_label: int | None) -> Any:
+    """``auto`` looks at the labels; the choice is told."""
+    if kind is not KindChoice.auto:
+        return kind.value
+    from ..core.instances import guess_kind
+
+    guessed = guess_kind(list(annotations.values()), ignore_label)
+    if guessed == "instance":
+        print("labels look like one object each: --kind instance (say --kind semantic if they are classes)", file=sys.stderr)
+    return guessed
+
+
+def finish(report: Report, as_json: bool) -> None:
+    """Print the report."""
+    if as_json:
+        print(json.dumps(report.as_dict(), indent=2))
+        return
+    print(f"{report.finished} slices ({len(report.annotated)} annotated) in {report.seconds:.1f} s")
+    if report.mean_dice is not None:
+        print(f"Dice against the truth: {report.mean_dice:.3f} (mean of {len(report.dice)} predicted slices)")
+    if report.confidence:
+        named = ", ".join(f"{p} ({report.confidence[p]:.0%})" for p in report.least_sure)
+        print(f"least sure: {named}")
+    for file in report.files:
+        print(f"wrote {file}")

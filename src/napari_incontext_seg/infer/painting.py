@@ -1,0 +1,197 @@
+"""`SegGptPredictor`: a SegGPT network as a predictor. Colours the examples, has the query painted, reads the colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..core.canvas import Canvas, fit_canvas, object_size
+from ..core.instances import components
+from ..core.palette import Palette, merge, passes
+from ..core.tiling import TilePlan, blend, crop_example, plan_tiles
+from ..core.types import Context, Example, Labels, Plane, Segmentation
+from ..errors import ModelError
+from ..model.seggpt import SegGpt, denormalize, normalize, spatial_ensemble
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Ensemble: TypeAlias = Literal["none", "feature", "spatial"]
+ENSEMBLES: tuple[Ensemble, ...] = ("none", "feature", "spatial")
+MIN_OBJECT = 8.0  # px in the window; a resize that makes the median object smaller is replaced by tiles
+HALO = 1 / 8  # of a tile: pixels at a tile's border that another tile decides
+
+
+@dataclass(frozen=True)
+class View:
+    """How planes of one shape are shown to the network: cut into tiles, each resized to the window."""
+
+    plan: TilePlan
+    canvas: Canvas
+
+    @property
+    def whole(self) -> bool:
+        """Whether one tile shows the whole plane."""
+        return len(self.plan.tiles) == 1
+
+
+class SegGptPredictor:
+    """Shows a context to a SegGPT network.
+
+    Parameters
+    ----------
+    network
+        From `model.registry.create_model` or `model.checkpoint.load_model`.
+    name, digest
+        For provenance; ``digest`` is the SHA-256 of the weights.
+    device
+        Where it runs.
+    ensemble
+        How several examples are joined: ``feature`` (attention averaged), ``spatial`` (tiled into one canvas),
+        ``none`` (painted apart, outcomes averaged).
+    recolourings
+        Random colourings that vote; 1 uses fixed, well-separated colours.
+
+    References
+    ----------
+    Wang et al., SegGPT (arXiv 2304.03284).
+    """
+
+    def __init__(
+        self,
+        network: SegGpt,
+        *,
+        name: str,
+        digest: str,
+        device: torch.device | str = "cpu",
+        ensemble: Ensemble = "feature",
+        recolourings: int = 1,
+    ) -> None:
+        if ensemble not in ENSEMBLES:
+            raise ModelError(f"ensemble must be one of {', '.join(ENSEMBLES)}; got {ensemble!r}.")
+        if recolourings < 1:
+            raise ModelError(f"recolourings must be at least 1; got {recolourings}.")
+        self.name, self.digest = name, digest
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval()
+        self.ensemble: Ensemble = ensemble
+        self.recolourings = recolourings
+
+    def bind(self, context: Context) -> SegGptSegmenter:
+        """Return a segmenter that paints what ``context`` shows."""
+        return SegGptSegmenter(self, context)
+
+
+class SegGptSegmenter:
+    """A `SegGptPredictor` bound to a context. Made by its ``bind``."""
+
+    def __init__(self, predictor: SegGptPredictor, context: Context) -> None:
+        self.predictor, self.context = predictor, context
+        self._views: dict[tuple[int, int], View] = {}
+        self._object = min(object_size(e.labels) for e in context.examples if e.labels.any())
+
+    def __call__(self, plane: Plane, /) -> Segmentation:
+        view = self._view((plane.shape[0], plane.shape[1]))
+        examples = [crop_example(e, view.plan.tile) for e in self.context.examples]
+        painted = [self._colouring(plane, view, examples, seed) for seed in range(self.predictor.recolourings)]
+        labels, confidence, disagreement = vote(painted)
+        if self.context.kind == "instance":
+            labels = components(labels)
+        return Segmentation(labels, confidence, self._provenance(view), disagreement)
+
+    def _view(self, shape: tuple[int, int]) -> View:
+        """Whole when objects stay large enough in the window, else tiles at the scale where they are just so."""
+        if shape not in self._views:
+            window = self.predictor.network.config.window
+            scale = min(w / n for w, n in zip(window, shape, strict=True))
+            tile = shape
+            if scale < 1 and self._object * scale < MIN_OBJECT:
+                wanted = max(scale, min(1.0, MIN_OBJECT / self._object))
+                tile = tuple(min(n, int(w / wanted)) for n, w in zip(shape, window, strict=True))  # type: ignore[assignment]
+            halo = 0 if tile == shape else int(min(tile) * HALO)
+            self._views[shape] = View(plan_tiles(shape, tile, halo), fit_canvas(tile, window, keep_aspect=False))
+        return self._views[shape]
+
+    def _colouring(
+        self, plane: Plane, view: View, examples: Sequence[Example], seed: int
+    ) -> tuple[Labels, NDArray[np.float32]]:
+        """Paint the plane once, in as many passes as its labels need."""
+        random = np.random.default_rng(seed)
+        parts = []
+        for ids in passes(self.context.ids):
+            palette = Palette.fixed(ids) if seed == 0 else Palette.random(ids, random)
+            images, targets = self._prompt(view, examples, palette)
+            colours = blend(lambda tile, i=images, t=targets: self._paint(tile, view, i, t), plane, view.plan)  # type: ignore[misc]
+            parts.append(palette.decode(colours))
+        return merge(parts)
+
+    def _prompt(self, view: View, examples: Sequence[Example], palette: Palette) -> tuple[Tensor, Tensor]:
+        """The examples as network input: images and targets, both (1, K, 3, H, W), normalised."""
+        window = self.predictor.network.config.window
+        images, targets = [], []
+        for example in examples:
+            canvas = view.canvas
+            if example.labels.shape != canvas.shape:
+                canvas = fit_canvas(example.labels.shape, window, keep_aspect=False)
+            images.append(three_channels(canvas.place_image(example.image)))
+            targets.append(palette.paint(canvas.place_labels(example.labels)))
+        return self._tensor(np.stack(images))[None], self._tensor(np.stack(targets))[None]
+
+    @torch.inference_mode()
+    def _paint(self, tile: Plane, view: View, images: Tensor, targets: Tensor) -> NDArray[np.float32]:
+        """Colours (h, w, 3) in [0, 1] of one tile."""
+        query = self._tensor(three_channels(view.canvas.place_image(tile))[None])
+        ensemble = self.predictor.ensemble
+        if ensemble == "spatial":
+            images, targets = spatial_ensemble(images, targets)
+        out = self.predictor.network(
+            query, images, targets, seg_type=self.context.kind, ensemble="feature" if ensemble == "feature" else "none"
+        )
+        colours = denormalize(out)[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy()
+        return view.canvas.recover(colours)
+
+    def _tensor(self, images: NDArray[np.float32]) -> Tensor:
+        """(N, H, W, 3) in [0, 1] -> (N, 3, H, W) normalised on the device."""
+        tensor = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(self.predictor.device)
+        return normalize(tensor)
+
+    def _provenance(self, view: View) -> dict[str, object]:
+        return {
+            "model": self.predictor.name,
+            "model_digest": self.predictor.digest,
+            "context": self.context.fingerprint,
+            "ensemble": self.predictor.ensemble,
+            "recolourings": self.predictor.recolourings,
+            "tiles": len(view.plan.tiles),
+        }
+
+
+def three_channels(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Grey (H, W, 1) -> (H, W, 3); colour stays."""
+    return image if image.shape[2] == 3 else np.repeat(image, 3, axis=2)
+
+
+def vote(
+    painted: Sequence[tuple[Labels, NDArray[np.float32]]],
+) -> tuple[Labels, NDArray[np.float32], NDArray[np.float32] | None]:
+    """Join several paintings of one plane: the label with the most confidence in all wins.
+
+    Returns labels, confidence (the winner's sum over the number of paintings) and disagreement (the share of
+    confidence that other labels got; None for a single painting), all (Y, X).
+    """
+    if len(painted) == 1:
+        return (*painted[0], None)
+    best = np.zeros(painted[0][0].shape, np.uint32)
+    best_sum = np.full(best.shape, -1, np.float32)
+    for label in sorted({int(i) for labels, _ in painted for i in np.unique(labels)}):
+        total = sum((np.where(labels == label, c, 0) for labels, c in painted), np.zeros(best.shape, np.float32))
+        better = total > best_sum
+        best[better], best_sum[better] = label, total[better]
+    everything = sum((c for _, c in painted), np.zeros(best.shape, np.float32))
+    disagreement = 1 - best_sum / np.maximum(everything, 1e-6)
+    return best, (best_sum / len(painted)).astype(np.float32), disagreement.clip(0, 1).astype(np.float32)

@@ -1,0 +1,69 @@
+"""`load_predictor`: from a model's name or file to something that can be shown a context."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..core.types import Predictor
+from ..errors import ModelError
+from ..model.checkpoint import load_model
+from ..model.weights import find, known_weights
+from .device import resolve_device
+from .guess import GuessPredictor
+from .painting import Ensemble, SegGptPredictor
+
+DEFAULT = "guess"
+
+
+def load_predictor(
+    model: str | Path = "auto", *, device: str = "auto", ensemble: Ensemble = "feature", recolourings: int = 1
+) -> Predictor:
+    """Load a model.
+
+    Parameters
+    ----------
+    model
+        ``auto`` (the best that needs no download), ``guess`` (closed form, no weights), the name of known weights
+        that were fetched before, or a checkpoint file or folder.
+    device
+        ``auto``, ``cpu``, ``cuda``, ``mps``.
+    ensemble, recolourings
+        How a SegGPT uses several examples and colourings: see `SegGptPredictor`; ``guess`` needs neither.
+
+    Raises
+    ------
+    ModelError
+        An unknown name, or known weights that are not here yet.
+    CheckpointError
+        A file that holds no such model.
+    DeviceError
+        No such device.
+    """
+    where = resolve_device(device)
+    name = str(model)
+    if name in ("auto", DEFAULT):
+        return GuessPredictor(device=where)
+    loaded = load_model(_checkpoint(name))
+    return SegGptPredictor(
+        loaded.network, name=loaded.name, digest=loaded.digest, device=where, ensemble=ensemble, recolourings=recolourings
+    )
+
+
+def _checkpoint(name: str) -> Path:
+    """The file of a model given by name or path."""
+    known = {w.name for w in known_weights()}
+    if name in known:
+        path = find(name)
+        if path is None:
+            raise ModelError(f"the weights {name} are not on this machine: run `incontext-seg weights fetch {name}` once.")
+        return path
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    raise ModelError(f"no model or file {name!r}: use auto, guess, {', '.join(sorted(known))}, or a checkpoint file.")
+
+
+def model_names() -> dict[str, str]:
+    """Name -> state of every model that can be asked for."""
+    states = {w.name: "fetched" if find(w.name) else "not fetched" for w in known_weights()}
+    return {DEFAULT: "built in", **states}

@@ -1,0 +1,185 @@
+"""`propagate`: annotated planes in, every other plane out, one at a time, as a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..core.labels import as_labels
+from ..core.spacing import match_context
+from ..core.stack import Stack
+from ..core.types import Context, Example, Kind, Plane, Predictor, Segmentation, Segmenter
+from ..errors import InputError
+from .memory import memory_errors
+from .route import Direction, Stop, ancestors, plan_route
+from .selection import ExampleSelector, Selection
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One finished plane of a run: its number, what was painted, and whether a person had annotated it."""
+
+    position: int
+    segmentation: Segmentation
+    annotated: bool = False
+
+
+class Propagation:
+    """A run that is ready to go: checked at construction, iterated once, its length known before it begins.
+
+    Made by `propagate`, which documents the parameters. Closing the iterator cancels the run.
+    """
+
+    def __init__(
+        self, stack: Stack, examples: Mapping[int, Example], predictor: Predictor, context: Context,
+        route: list[Stop], selector: ExampleSelector, memory: int, shared: tuple[Example, ...],
+    ) -> None:  # fmt: skip
+        self.stack, self.predictor, self.context = stack, predictor, context
+        self._examples, self._route, self._selector, self._shared = examples, route, selector, shared
+        self._memory = memory
+        self._bound: tuple[str, Segmenter] | None = None
+
+    @property
+    def positions(self) -> list[int]:
+        """Plane numbers in the order in which they will come."""
+        return [stop.position for stop in self._route]
+
+    def __len__(self) -> int:
+        return len(self._route)
+
+    def __iter__(self) -> Iterator[Step]:
+        parents = {stop.position: stop.parent for stop in self._route}
+        chains = [
+            [p for p in ancestors(parents, stop.position, self._memory) if p not in self._examples]
+            for stop in self._route
+        ]
+        last_use = {p: i for i, chain in enumerate(chains) for p in chain}
+        remembered: dict[int, Example] = {}
+        for i, stop in enumerate(self._route):
+            plane = self.stack.plane(stop.position)
+            recent = [remembered[p] for p in reversed(chains[i]) if p in remembered]
+            step = self._visit(stop.position, plane, recent)
+            if last_use.get(stop.position, i) > i:
+                remembered[stop.position] = Example(plane, step.segmentation.labels, spacing=self.stack.spacing)
+            for p in [p for p in remembered if last_use[p] <= i]:
+                del remembered[p]
+            yield step
+
+    def _visit(self, position: int, plane: Plane, recent: list[Example]) -> Step:
+        given = self._examples.get(position)
+        if given is not None and given.valid.all():
+            return Step(position, Segmentation(given.labels, np.ones(given.labels.shape, np.float32)), annotated=True)
+        chosen = self._selector(position, plane)
+        segmenter = self._bind(replace(self.context, examples=(*self._shared, *chosen, *recent)))
+        with memory_errors(f"slice {position} of {plane.shape[0]} x {plane.shape[1]} pixels"):
+            painted = segmenter(plane)
+        if given is None:
+            return Step(position, painted)
+        return Step(position, keep_given(painted, given), annotated=True)
+
+    def _bind(self, context: Context) -> Segmenter:
+        if self._bound is None or self._bound[0] != context.fingerprint:
+            with memory_errors("the examples"):
+                self._bound = context.fingerprint, self.predictor.bind(context)
+        return self._bound[1]
+
+
+def keep_given(painted: Segmentation, given: Example) -> Segmentation:
+    """What was painted, with the pixels that a person annotated put back exactly, at confidence 1."""
+    return replace(
+        painted,
+        labels=np.where(given.valid, given.labels, painted.labels),
+        confidence=np.where(given.valid, np.float32(1), painted.confidence),
+    )
+
+
+def propagate(
+    stack: Stack,
+    annotations: Mapping[int, Any],
+    predictor: Predictor,
+    *,
+    kind: Kind = "semantic",
+    direction: Direction = "both",
+    along: str | None = None,
+    span: tuple[int, int] | None = None,
+    memory: int = 0,
+    num_examples: int | None = None,
+    select: Selection = "nearest",
+    ignore_label: int | None = None,
+    context: Context | None = None,
+) -> Propagation:
+    """Paint in every other plane what was annotated in some.
+
+    Iterating runs it: planes are read when it is their turn, so memory does not grow with the stack. Annotated
+    planes come out exactly as given (of a sparsely annotated plane, the annotated pixels do).
+
+    Parameters
+    ----------
+    stack
+        The image; its value range is fitted here if it has none.
+    annotations
+        Plane number -> labels (Y, X), ids up to uint32.
+    predictor
+        From `load_predictor`.
+    kind
+        ``semantic``: ids are classes. ``instance``: ids are objects.
+    direction, along, span
+        Where to go: see `plan_route`.
+    memory
+        How many of the last predicted planes join the examples.
+    num_examples, select
+        How many annotated planes are shown for one plane, the ``nearest`` or the most ``similar``; default all.
+    ignore_label
+        Id of pixels that were not annotated (scribbles).
+    context
+        More examples, from other images; resampled to this stack's pixel size where both are known.
+
+    Returns
+    -------
+    Propagation
+        An iterable of `Step` with a length.
+
+    Raises
+    ------
+    InputError
+        Labels that do not fit, no annotated plane or object, plane numbers out of range.
+    """
+    if memory < 0:
+        raise InputError(f"memory must be 0 or more planes; got {memory}.")
+    stack = stack.normalized()
+    examples = {p: _example(stack, p, labels, ignore_label) for p, labels in annotations.items()}
+    route = plan_route(stack, list(examples), direction=direction, along=along, span=span)
+    shared = match_context(context, stack.spacing).examples if context is not None else ()
+    names = context.class_names if context is not None else {}
+    whole = Context((*shared, *(examples[p] for p in sorted(examples))), kind, names)
+    return Propagation(
+        stack, examples, predictor, whole, route, ExampleSelector(stack, examples, num_examples, select), memory, shared
+    )
+
+
+def _example(stack: Stack, position: int, labels: Any, ignore_label: int | None) -> Example:
+    stack.unravel(position)  # a plane number out of range is named before anything is read
+    try:
+        checked = as_labels(labels, stack.plane_shape)
+        return Example.from_labels(stack.plane(position), checked, ignore_label, stack.spacing)
+    except InputError as error:
+        raise InputError(f"annotated slice {position}: {error}") from error
+
+
+def segment_images(images: Iterable[Stack], context: Context, predictor: Predictor) -> Iterator[tuple[Stack, Segmentation]]:
+    """Paint what ``context`` shows in every plane of a collection, image by image.
+
+    Each image is normalised on its own; the examples are resampled to its pixel size where both are known.
+    Yields (image, segmentation of its first plane).
+    """
+    bound: tuple[str, Segmenter] | None = None
+    for image in images:
+        matched = match_context(context, image.spacing)
+        if bound is None or bound[0] != matched.fingerprint:
+            bound = matched.fingerprint, predictor.bind(matched)
+        segmenter, plane = bound[1], image.normalized().plane(0)
+        with memory_errors(f"{image.name or 'an image'} of {plane.shape[0]} x {plane.shape[1]} pixels"):
+            yield image, segmenter(plane)

@@ -1,0 +1,67 @@
+"""Which of many annotated planes are shown to the model for one plane: all, the nearest, or the most similar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.stack import Stack
+from ..core.types import Example, Plane
+from ..errors import InputError
+
+Selection: TypeAlias = Literal["nearest", "similar"]
+SELECTIONS: tuple[Selection, ...] = ("nearest", "similar")
+THUMBNAIL = 16  # blocks a side: coarse enough to forgive small shifts between slices
+
+
+@dataclass
+class ExampleSelector:
+    """Chooses at most ``num_examples`` of the annotated planes for a plane; None means all of them."""
+
+    stack: Stack
+    examples: Mapping[int, Example]
+    num_examples: int | None = None
+    select: Selection = "nearest"
+    _thumbnails: dict[int, NDArray[np.float32]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        if self.num_examples is not None and self.num_examples < 1:
+            raise InputError(f"the number of examples must be at least 1; got {self.num_examples}.")
+        if self.select not in SELECTIONS:
+            raise InputError(f"select must be one of {', '.join(SELECTIONS)}; got {self.select!r}.")
+
+    def __call__(self, position: int, plane: Plane) -> tuple[Example, ...]:
+        """The examples for one plane, in stack order."""
+        if self.num_examples is None or self.num_examples >= len(self.examples):
+            return tuple(self.examples[p] for p in sorted(self.examples))
+        rank = self._by_distance(position) if self.select == "nearest" else self._by_likeness(plane)
+        chosen = sorted(self.examples, key=lambda p: (rank[p], p))[: self.num_examples]
+        return tuple(self.examples[p] for p in sorted(chosen))
+
+    def _by_distance(self, position: int) -> dict[int, float]:
+        here = np.array(self.stack.unravel(position))
+        return {p: float(np.abs(np.array(self.stack.unravel(p)) - here).sum()) for p in self.examples}
+
+    def _by_likeness(self, plane: Plane) -> dict[int, float]:
+        for p, example in self.examples.items():
+            if p not in self._thumbnails:
+                self._thumbnails[p] = thumbnail(example.image)
+        query = thumbnail(plane)
+        return {p: -float(query @ self._thumbnails[p]) for p in self.examples}
+
+
+def thumbnail(plane: Plane) -> NDArray[np.float32]:
+    """A unit vector that tells planes apart: block means of the grey plane, less their mean, and its histogram."""
+    grey = plane.mean(axis=2)
+    rows, columns = (np.linspace(0, n, THUMBNAIL + 1).astype(int)[:-1].clip(max=n - 1) for n in grey.shape)
+    sums = np.add.reduceat(np.add.reduceat(grey, rows, axis=0), columns, axis=1)
+    counts = np.add.reduceat(np.add.reduceat(np.ones_like(grey), rows, axis=0), columns, axis=1)
+    blocks = (sums / counts).ravel()
+    histogram = np.histogram(grey, 32, (0, 1))[0] / grey.size
+    parts = [part / max(float(np.linalg.norm(part)), 1e-6) for part in (blocks - blocks.mean(), histogram)]
+    vector = np.concatenate(parts).astype(np.float32)
+    return vector / np.float32(max(float(np.linalg.norm(vector)), 1e-6))

@@ -1,0 +1,186 @@
+"""``incontext-seg propagate``, as a person types it."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_incontext_seg.cli.main import main
+from napari_incontext_seg.cli.propagate import parse_numbers, parse_span, stem
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A stack of bright discs that drift, with its first slice annotated; returns the folder."""
+    rows, columns = np.mgrid[:40, :40]
+    noise = np.random.default_rng(0)
+    image = np.zeros((5, 40, 40), np.uint8)
+    labels = np.zeros((5, 40, 40), np.uint8)
+    for z in range(5):
+        disc = ((rows - 12 - z) ** 2 + (columns - 20) ** 2 < 60) | ((rows - 30) ** 2 + (columns - 8 - z) ** 2 < 30)
+        image[z] = np.where(disc, 160, 60) + noise.integers(0, 20, (40, 40))
+        labels[z] = disc * 3
+    tifffile.imwrite(tmp_path / "image.tif", image, imagej=True, resolution=(4, 4), metadata={"axes": "ZYX", "unit": "um"})
+    tifffile.imwrite(tmp_path / "truth.tif", labels)
+    tifffile.imwrite(tmp_path / "labels.tif", np.where(np.arange(5)[:, None, None] == 0, labels, 0).astype(np.uint8))
+    return tmp_path
+
+
+def run(folder, *arguments, image="image.tif", labels="labels.tif", out="out.tif"):
+    return main(["propagate", str(folder / image), "--labels", str(folder / labels), "--out", str(folder / out), *arguments])
+
+
+def test_one_annotated_slice_gives_all(job, capsys):
+    assert run(job, "--truth", str(job / "truth.tif")) == 0
+    said = capsys.readouterr().out
+    assert "5 slices (1 annotated)" in said
+    assert "Dice against the truth: 0.9" in said
+    assert "least sure: " in said
+    out, truth = tifffile.imread(job / "out.tif"), tifffile.imread(job / "truth.tif")
+    assert out.dtype == np.uint8
+    np.testing.assert_array_equal(out[0], truth[0])
+    assert set(np.unique(out)) == {0, 3}
+    assert (out == truth).mean() > 0.97
+    confidence = tifffile.imread(job / "out_confidence.tif")
+    assert confidence.shape == out.shape
+    assert (confidence[0] == 1).all()
+    assert (job / "out.png").exists()
+
+
+def test_spacing_and_axes_of_the_input_are_kept(job):
+    run(job)
+    with tifffile.TiffFile(job / "out.tif") as tif:
+        assert tif.series[0].axes == "ZYX"
+        x = tif.pages[0].tags["XResolution"].value
+        assert x[0] / x[1] == pytest.approx(4)
+
+
+def test_json_report(job, capsys):
+    assert run(job, "--json", "--no-picture") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["complete"]
+    assert report["annotated"] == [0]
+    assert set(report["confidence"]) == {"1", "2", "3", "4"}
+    assert not (job / "out.png").exists()
+
+
+def test_only_the_annotated_slices_as_labels_with_their_numbers(job):
+    truth = tifffile.imread(job / "truth.tif")
+    tifffile.imwrite(job / "two.tif", truth[[1, 4]])
+    assert run(job, "--annotated", "1,4", labels="two.tif") == 0
+    np.testing.assert_array_equal(tifffile.imread(job / "out.tif")[4], truth[4])
+
+
+def test_scribbles_with_an_ignore_label(job):
+    truth = tifffile.imread(job / "truth.tif")
+    scribbles = np.zeros_like(truth)  # 0 = not annotated, 1 = background, 2 = object
+    scribbles[0, 12, :] = truth[0, 12, :] // 3 + 1
+    scribbles[0, 30, :20] = truth[0, 30, :20] // 3 + 1
+    tifffile.imwrite(job / "scribbles.tif", scribbles)
+    assert run(job, "--ignore-label", "0", labels="scribbles.tif") == 0
+    out = tifffile.imread(job / "out.tif")
+    assert set(np.unique(out)) == {1, 2}
+    assert ((out == 2) == (truth > 0)).mean() > 0.9
+
+
+def test_a_range_leaves_other_slices_empty(job):
+    assert run(job, "--range", "2:4") == 0
+    out = tifffile.imread(job / "out.tif")
+    assert [bool(plane.any()) for plane in out] == [False, False, True, True, False]
+
+
+def test_an_existing_output_is_refused_before_any_work(job, capsys):
+    (job / "out.tif").write_text("precious")
+    assert run(job) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert (job / "out.tif").read_text() == "precious"
+    assert run(job, "--overwrite") == 0
+
+
+def test_control_c_leaves_finished_slices(job, monkeypatch, capsys):
+    from napari_incontext_seg.infer import guess
+
+    bind, seen = guess.GuessPredictor.bind, []
+
+    def bind_then_interrupt(self, context):
+        segment = bind(self, context)
+
+        def interrupted(plane):
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+            seen.append(1)
+            return segment(plane)
+
+        return interrupted
+
+    monkeypatch.setattr(guess.GuessPredictor, "bind", bind_then_interrupt)
+    assert run(job) == 1
+    assert "stopped" in capsys.readouterr().err
+    out = tifffile.imread(job / "out.tif")
+    assert [bool(plane.any()) for plane in out] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--annotated", "9"], "slice 9 does not exist: image has slices 0..4"),
+        (["--annotated", "3"], "no object is annotated"),
+        (["--annotated", "x"], "--annotated must be numbers"),
+        (["--range", "7"], "--range must be a:b"),
+        (["--range", "3:99"], "the range must lie within 0:5"),
+        (["--model", "nonsense"], "no model or file 'nonsense'"),
+        (["--device", "abacus"], "unknown device 'abacus'"),
+        (["--channels", "5"], "channels must be one to three of 0..0"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_exit_code_1(job, capsys, arguments, message):
+    assert run(job, *arguments) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.strip().count("\n") == 0
+    assert not (job / "out.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros((5, 40, 40), np.uint8), "no slice of the labels has any label"),
+        (np.ones((5, 20, 20), np.uint8), "labels must match the image"),
+        (np.ones((3, 40, 40), np.uint8), "the labels have 3 slices and the image has 5"),
+        (-np.ones((5, 40, 40), np.int16), "must not be negative"),
+        (np.full((5, 40, 40), 0.5, np.float32), "whole numbers"),
+    ],
+)
+def test_labels_that_do_not_fit(job, capsys, labels, message):
+    tifffile.imwrite(job / "bad.tif", labels)
+    assert run(job, labels="bad.tif") == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_missing_or_broken_image(job, capsys):
+    assert run(job, image="nothing.tif") == 1
+    assert "nothing.tif" in capsys.readouterr().err
+    (job / "broken.tif").write_bytes((job / "image.tif").read_bytes()[:100])
+    assert run(job, image="broken.tif") == 1
+    assert "broken.tif" in capsys.readouterr().err
+
+
+def test_wrong_usage_is_exit_code_2(capsys):
+    assert main(["propagate"]) == 2
+    assert main(["no-such-command"]) == 2
+    assert main(["propagate", "a.tif", "--labels", "b.tif", "--out", "c.tif", "--direction", "up"]) == 2
+    assert "up" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(job):
+    from napari_incontext_seg.errors import InputError
+
+    with pytest.raises(InputError):
+        run(job, "--annotated", "9", "--debug")
+
+
+def test_numbers_and_ranges_are_read():
+    assert parse_numbers("0,15,20:23", "--annotated") == [0, 15, 20, 21, 22]
+    assert parse_span("3:7") == (3, 7)
+    assert stem(__import__("pathlib").Path("a/b.ome.tif")) == "b"
