@@ -18,7 +18,7 @@ help:
 	@echo "make lock    renew constraints.txt with the newest versions"
 
 demo: run-environment
-	$(PY) -m napari_incontext_seg demo --out $(OUT)
+	$(PY) -m napari_incontext_seg demo --out $(OUT) --overwrite
 
 test: dev-environment
 	bash .ci/display $(PY) -m pytest $(ARGS)

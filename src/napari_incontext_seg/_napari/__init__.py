@@ -1,0 +1,1 @@
+"""The napari plugin: the only room that may know napari and Qt."""
