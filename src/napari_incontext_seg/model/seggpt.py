@@ -103,15 +103,11 @@ class SegGpt(nn.Module):
         """
         if ensemble not in ("none", "feature"):
             raise InputError(f'ensemble must be "none" or "feature"; got {ensemble!r}.')
-        batch, hidden = query.shape[0], query_target is None
         image_panels = join_panels(images, query)
         target_panels = join_panels(targets, torch.zeros_like(query) if query_target is None else query_target)
-        if mask is None:
-            mask_panels = self._query_mask(image_panels, hidden)
-        elif hidden:
+        if mask is not None and query_target is None:
             raise InputError("mask says what of query_target is hidden, so it needs query_target; got none.")
-        else:
-            mask_panels = mask.reshape(*image_panels.shape[:2], *self.config.grid)
+        mask_panels = self._panel_mask(mask, image_panels.shape[:2], query_hidden=query_target is None)
         if ensemble == "none":
             num_examples = images.shape[1]
             image_panels, target_panels, mask_panels = map(
@@ -119,7 +115,7 @@ class SegGpt(nn.Module):
             )
             seg_type = seg_type if isinstance(seg_type, str) else seg_type.repeat_interleave(num_examples)
         painted = self.decode_query(self.encode(image_panels, target_panels, mask_panels, seg_type))
-        return rearrange(painted, "(b k) c y x -> b k c y x", b=batch).mean(1)
+        return rearrange(painted, "(b k) c y x -> b k c y x", b=query.shape[0]).mean(1)
 
     def paint_canvas(self, images: Tensor, targets: Tensor, mask: Tensor, *, seg_type: SegType = "semantic") -> Tensor:
         """Paint whole canvases, examples too: for training on masked patches of both halves.
@@ -202,17 +198,21 @@ class SegGpt(nn.Module):
             return (self.type_token_ins if seg_type == "instance" else self.type_token_cls)[None]
         return torch.where(seg_type.view(-1, 1, 1, 1, 1) > 0, self.type_token_ins, self.type_token_cls)
 
-    def _query_mask(self, panels: Tensor, hidden: bool) -> Tensor:
-        """(B, K + 1, grid Y, grid X): nothing hidden, or the query panel."""
-        mask = torch.zeros(*panels.shape[:2], *self.config.grid, dtype=torch.bool, device=panels.device)
-        mask[:, -1] = hidden
-        return mask
+    def _panel_mask(self, mask: Tensor | None, batch_panels: tuple[int, ...], query_hidden: bool) -> Tensor:
+        """(B, K + 1, grid Y, grid X) of the mask that `forward` takes."""
+        batch, panels = batch_panels
+        if mask is None:
+            mask = torch.zeros(batch, panels, *self.config.grid, dtype=torch.bool, device=self.mask_token.device)
+            mask[:, -1] = query_hidden
+        elif mask.shape != (batch, panels * self.config.tokens):
+            raise InputError(f"mask must be ({batch}, {panels * self.config.tokens}); got {tuple(mask.shape)}.")
+        return mask.view(batch, panels, *self.config.grid)
 
     def _check_panels(self, images: Tensor, targets: Tensor, mask: Tensor) -> None:
         height, width = self.config.window
         if images.ndim != 5 or images.shape[1] < 2 or images.shape[2:] != (3, height, width):
             raise InputError(
-                f"images must be (B, K + 1, 3, {height}, {width}) with at least one example above the query; "
+                f"images must be (B, K + 1, 3, {height}, {width}) K examples and then the query; "
                 f"got {tuple(images.shape)}. Resize planes to the model's window first."
             )
         if targets.shape != images.shape:
@@ -229,9 +229,10 @@ def token(width: int) -> nn.Parameter:
 
 def join_panels(examples: Tensor, query: Tensor) -> Tensor:
     """(B, K, ...) and (B, ...) -> (B, K + 1, ...), the query last."""
-    if examples.ndim != query.ndim + 1 or examples.shape[0] != query.shape[0] or examples.shape[2:] != query.shape[1:]:
+    batch, num_examples, *rest = examples.shape if examples.ndim == 5 else (0, 0)
+    if num_examples < 1 or (batch, *rest) != query.shape:
         raise InputError(
-            f"examples must be (B, K, 3, Y, X) and the query (B, 3, Y, X) of the same size; "
+            f"images and targets must be (B, K, 3, Y, X), K at least 1, and the query (B, 3, Y, X) of that size; "
             f"got {tuple(examples.shape)} and {tuple(query.shape)}."
         )
     return torch.cat([examples, query[:, None]], dim=1)
