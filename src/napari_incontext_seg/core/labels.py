@@ -48,9 +48,11 @@ def as_labels(labels: Any, shape: tuple[int, int] | None = None) -> NDArray[np.u
     return array.astype(LABEL_DTYPE)
 
 
-def split_ignored(labels: NDArray[np.uint32], ignore_label: int | None) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
-    """Return the labels with ignored pixels set to 0, and the mask of valid (annotated) pixels, both (Y, X)."""
-    if ignore_label is None:
-        return labels, np.ones(labels.shape, bool)
-    valid = labels != ignore_label
-    return np.where(valid, labels, LABEL_DTYPE(0)), valid
+def split_ignored(labels: Any, ignore_label: int | None) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+    """Return the labels with ignored pixels set to 0, and the mask of valid (annotated) pixels, both (Y, X).
+
+    The ignore label may be any number, also one that no id can have (-1). Raises as `as_labels` does.
+    """
+    array = np.asarray(labels)
+    valid = np.ones(array.shape, bool) if ignore_label is None else array != ignore_label
+    return as_labels(np.where(valid, array, array.dtype.type(0))), valid

@@ -86,12 +86,19 @@ class Stack:
         if self.channels is not None:
             channels = tuple(int(c) for c in self.channels)
             if not 1 <= len(channels) <= 3 or not all(0 <= c < self.num_channels for c in channels):
-                raise InputError(f"channels must be one to three of 0..{self.num_channels - 1}; got {list(self.channels)}.")
+                raise InputError(
+                    f"channels must be one to three of 0..{self.num_channels - 1}; got {list(self.channels)}."
+                )
             object.__setattr__(self, "channels", channels)
         if self.mix is not None:
             mix = np.asarray(self.mix, np.float32)
-            if mix.ndim != 2 or mix.shape[0] != self.num_channels or mix.shape[1] not in (1, 3):
-                raise InputError(f"mix must be ({self.num_channels}, 1 or 3) weights; got shape {mix.shape}.")
+            if (
+                mix.ndim != 2
+                or mix.shape[0] != self.num_channels
+                or mix.shape[1] not in (1, 3)
+                or not np.isfinite(mix).all()
+            ):
+                raise InputError(f"mix must be ({self.num_channels}, 1 or 3) finite weights; got shape {mix.shape}.")
             object.__setattr__(self, "mix", frozen(mix))
 
     # -- geometry ---------------------------------------------------------------------------------------------
@@ -123,8 +130,8 @@ class Stack:
     def spacing(self) -> Spacing | None:
         """Physical pixel size (y, x), None when the file did not say (no unit)."""
         y, x = self.axes.index("y"), self.axes.index("x")
-        known = self.units[y] not in ("", "pixel") and self.units[x] not in ("", "pixel")
-        return (abs(self.scale[y]), abs(self.scale[x])) if known else None
+        known = all(self.units[a] not in ("", "pixel") and 0 < abs(self.scale[a]) < np.inf for a in (y, x))
+        return (float(abs(self.scale[y])), float(abs(self.scale[x]))) if known else None
 
     def size(self, axis: str) -> int:
         """Length of an axis by its letter."""
@@ -133,7 +140,9 @@ class Stack:
     def unravel(self, position: int) -> tuple[int, ...]:
         """Plane number -> index along each of `plane_axes`. Raises InputError when out of range."""
         if not 0 <= position < len(self):
-            raise InputError(f"slice {position} does not exist: {self.name or 'the stack'} has slices 0..{len(self) - 1}.")
+            raise InputError(
+                f"slice {position} does not exist: {self.name or 'the stack'} has slices 0..{len(self) - 1}."
+            )
         return tuple(int(i) for i in np.unravel_index(position, self.grid)) if self.grid else ()
 
     # -- pixels -----------------------------------------------------------------------------------------------
@@ -157,7 +166,8 @@ class Stack:
 
     def _project(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.mix is not None:
-            return np.clip(values @ self.mix, 0, 1)
+            mixed: NDArray[np.float32] = np.clip(values @ self.mix, 0, 1)
+            return mixed
         chosen = values[..., list(self.used_channels)]
         if chosen.shape[2] == 2:  # two channels are shown as red and green
             chosen = np.concatenate([chosen, np.zeros_like(chosen[..., :1])], axis=2)
@@ -168,6 +178,8 @@ class Stack:
         """The raw channels that a plane shows."""
         if self.mix is not None:
             return tuple(range(self.num_channels))
+        if self.channels is None and "s" in self.axes and self.num_channels < 3:
+            return (0,)  # grey and alpha
         return self.channels or tuple(range(min(3, self.num_channels)))
 
     def normalized(self, normalization: Normalization | None = None) -> Stack:

@@ -45,7 +45,9 @@ def as_plane(image: Any) -> Plane:
         raise InputError(f"a plane must be (Y, X, C) with 1 or 3 channels; got shape {np.shape(image)}.")
     # not (>=) rather than (<): also false for NaN
     if not (plane.min() >= 0 and plane.max() <= 1):
-        raise InputError("a plane must hold values in [0, 1] without NaN; read it through Stack.plane, which normalises.")
+        raise InputError(
+            "a plane must hold values in [0, 1] without NaN; read it through Stack.plane, which normalises."
+        )
     return frozen(plane)
 
 
@@ -74,7 +76,7 @@ class Example:
 
     image: Plane
     labels: Labels
-    valid: NDArray[np.bool_] | None = None
+    valid: NDArray[np.bool_] = None  # type: ignore[assignment]  # None is replaced in __post_init__
     spacing: Spacing | None = None
 
     def __post_init__(self) -> None:
@@ -85,15 +87,20 @@ class Example:
             raise InputError(f"valid must match the labels {labels.shape}; got {valid.shape}.")
         if not valid.any():
             raise InputError("the example has no annotated pixel: every pixel is ignored.")
-        if self.spacing is not None and not all(np.isfinite(s) and s > 0 for s in self.spacing):
-            raise InputError(f"pixel spacing must be two positive numbers (y, x); got {self.spacing}.")
+        if self.spacing is not None:
+            spacing = tuple(float(s) for s in self.spacing)
+            if len(spacing) != 2 or not all(0 < s < np.inf for s in spacing):
+                raise InputError(f"pixel spacing must be two positive numbers (y, x); got {self.spacing}.")
+            object.__setattr__(self, "spacing", spacing)
         for name, array in (("image", image), ("labels", np.where(valid, labels, np.uint32(0))), ("valid", valid)):
             object.__setattr__(self, name, frozen(array))
 
     @classmethod
-    def from_labels(cls, image: Plane, labels: Any, ignore_label: int | None = None, spacing: Spacing | None = None) -> Example:
+    def from_labels(
+        cls, image: Plane, labels: Any, ignore_label: int | None = None, spacing: Spacing | None = None
+    ) -> Example:
         """Make an example whose pixels labelled ``ignore_label`` say nothing (sparse annotation, scribbles)."""
-        checked, valid = split_ignored(as_labels(labels, np.shape(image)[:2]), ignore_label)
+        checked, valid = split_ignored(labels, ignore_label)
         return cls(image, checked, valid, spacing)
 
     @cached_property
@@ -180,6 +187,11 @@ class Segmentation:
         labels, confidence = as_labels(self.labels), np.asarray(self.confidence, np.float32)
         if confidence.shape != labels.shape:
             raise InputError(f"confidence must match the labels {labels.shape}; got {confidence.shape}.")
+        if self.disagreement is not None:
+            disagreement = np.asarray(self.disagreement, np.float32)
+            if disagreement.shape != labels.shape:
+                raise InputError(f"disagreement must match the labels {labels.shape}; got {disagreement.shape}.")
+            object.__setattr__(self, "disagreement", frozen(disagreement))
         object.__setattr__(self, "labels", frozen(labels))
         object.__setattr__(self, "confidence", frozen(confidence))
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))

@@ -1,0 +1,203 @@
+"""Planes larger than a window: tiles with halo and smooth weights that sum to one, and examples cut to match."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .types import Example
+
+CELLS = 8  # cells a window's side, when looking for the best window of an example
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of a plane: rows y0..y1, columns x0..x1, ends not included."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    @property
+    def area(self) -> tuple[slice, slice]:
+        """Index into the plane."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """How a plane is cut: make it with `plan_tiles`.
+
+    Parameters
+    ----------
+    shape
+        (Y, X) of the plane.
+    tile
+        (height, width) of every tile.
+    halo
+        Pixels at a tile's border that do not count, save at the plane's own border.
+    tiles
+        In rows, from the top left.
+    """
+
+    shape: tuple[int, int]
+    tile: tuple[int, int]
+    halo: int
+    tiles: tuple[Tile, ...]
+
+    def weights(self, tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Weights along y (height,) and along x (width,); their products sum to one over all tiles at every pixel."""
+        return (
+            _weights(self.shape[0], self.tile[0], self.halo)[tile.y0],
+            _weights(self.shape[1], self.tile[1], self.halo)[tile.x0],
+        )
+
+
+def plan_tiles(shape: tuple[int, int], tile: tuple[int, int], halo: int) -> TilePlan:
+    """Cut a plane into as few tiles as cover it without their halos.
+
+    Parameters
+    ----------
+    shape
+        (Y, X) of the plane.
+    tile
+        (height, width); an axis on which the plane is smaller gets one tile of the plane's length.
+    halo
+        Pixels at each border of a tile that another tile must decide: the reach of the model's field.
+
+    Raises
+    ------
+    InputError
+        The halo leaves nothing of the tile.
+    """
+    height, width = (min(t, n) for t, n in zip(tile, shape, strict=True))
+    if halo < 0 or any(t < n and t <= 2 * halo for t, n in ((height, shape[0]), (width, shape[1]))):
+        raise InputError(f"tiles {tile} must be larger than twice the halo, {halo} px. Use larger tiles.")
+    starts = (_starts(n, t, halo) for n, t in ((shape[0], height), (shape[1], width)))
+    tiles = tuple(Tile(y, y + height, x, x + width) for y, x in product(*starts))
+    return TilePlan((shape[0], shape[1]), (height, width), halo, tiles)
+
+
+def blend(
+    paint: Callable[[NDArray[np.float32]], NDArray[np.float32]], plane: NDArray[np.float32], plan: TilePlan
+) -> NDArray[np.float32]:
+    """Paint a plane tile by tile; one tile is held at a time.
+
+    Parameters
+    ----------
+    paint
+        (height, width, C) -> (height, width, D).
+    plane
+        (Y, X, C).
+    plan
+        For this shape of plane.
+
+    Returns
+    -------
+    (Y, X, D) float32.
+    """
+    if plane.shape[:2] != plan.shape:
+        raise InputError(f"the tiles are planned for a plane {plan.shape}; got {plane.shape}.")
+    if len(plan.tiles) == 1:
+        return np.asarray(paint(plane), np.float32)
+    out: NDArray[np.float32] | None = None
+    for tile in plan.tiles:
+        painted = paint(plane[tile.area])
+        if out is None:
+            out = np.zeros((*plan.shape, painted.shape[2]), np.float32)
+        along_y, along_x = plan.weights(tile)
+        out[tile.area] += painted * (along_y[:, None] * along_x)[..., None]
+    assert out is not None  # a plan has at least one tile
+    return out
+
+
+def crop_example(example: Example, size: tuple[int, int]) -> Example:
+    """Return the window of an example that says most, at the example's own scale.
+
+    It shows the most objects (an id counts as shown where a window holds at least half of what any window holds
+    of it); among equals, the one whose objects and background are best balanced.
+
+    Parameters
+    ----------
+    example
+        Larger or smaller than ``size``.
+    size
+        (height, width) at most.
+    """
+    shape = example.labels.shape
+    height, width = (min(s, n) for s, n in zip(size, shape, strict=True))
+    if (height, width) == shape:
+        return example
+    y, x = _best_window(example, (height, width))
+    area = slice(y, y + height), slice(x, x + width)
+    return Example(example.image[area], example.labels[area], example.valid[area], example.spacing)
+
+
+def _starts(length: int, tile: int, halo: int) -> list[int]:
+    """First pixel of each tile along an axis, evenly spread, neighbours overlapping by halos and ramp."""
+    if tile >= length:
+        return [0]
+    step = max(1, tile - 2 * halo - _ramp(tile, halo))
+    count = -(-(length - tile) // step) + 1
+    return [round(k * (length - tile) / (count - 1)) for k in range(count)]
+
+
+def _ramp(tile: int, halo: int) -> int:
+    """Pixels over which a tile's weight rises: as wide as the halo, an eighth of a tile without halo."""
+    return min(halo or tile // 8, (tile - 2 * halo) // 2)
+
+
+def _weights(length: int, tile: int, halo: int) -> dict[int, NDArray[np.float32]]:
+    """Start of a tile -> its weights (tile,), a raised cosine inside its halo; they sum to one along the axis."""
+    starts = _starts(length, tile, halo)
+    inside = (np.arange(tile) - halo + 0.5).clip(0)  # distance from the halo's edge, never 0 inside
+    rise = np.sin(np.pi / 2 * (inside / max(1, _ramp(tile, halo))).clip(max=1)) ** 2
+    raw = {}
+    for start in starts:
+        left = rise if start > 0 else np.ones(tile)
+        right = rise[::-1] if start + tile < length else np.ones(tile)
+        raw[start] = left * right
+    total = np.zeros(length)
+    for start, weight in raw.items():
+        total[start : start + tile] += weight
+    return {start: (weight / total[start : start + tile]).astype(np.float32) for start, weight in raw.items()}
+
+
+def _best_window(example: Example, size: tuple[int, int]) -> tuple[int, int]:
+    """Top left corner of the best window, on a grid of an eighth of its size."""
+    shape = example.labels.shape
+    steps = [max(1, s // CELLS) for s in size]
+    grid = [-(-n // s) for n, s in zip(shape, steps, strict=True)]
+    y, x = np.nonzero(example.valid)
+    ids, index = np.unique(example.labels[y, x], return_inverse=True)
+    cell = (index * grid[0] + y // steps[0]) * grid[1] + x // steps[1]
+    counts = np.bincount(cell, minlength=len(ids) * grid[0] * grid[1]).reshape(len(ids), *grid)
+    summed = np.zeros((len(ids), grid[0] + 1, grid[1] + 1))
+    summed[:, 1:, 1:] = counts.cumsum(1).cumsum(2)
+    ranges = []
+    for n, s, step, cells in zip(shape, size, steps, grid, strict=True):
+        first = np.arange(0, n - s + step, step) // step
+        ranges.append((first, np.minimum(first + s // step, cells)))
+    (top, bottom), (left, right) = ranges
+    held = (
+        summed[:, bottom][:, :, right]
+        - summed[:, top][:, :, right]
+        - summed[:, bottom][:, :, left]
+        + summed[:, top][:, :, left]
+    )
+    is_object = ids > 0
+    objects, background = held[is_object], held[~is_object].sum(0)
+    shown = (
+        (objects >= 0.5 * objects.max(axis=(1, 2), keepdims=True)).sum(0) if len(objects) else np.zeros_like(background)
+    )
+    foreground, area = objects.sum(0), size[0] * size[1]
+    # the last two terms are below one: they decide only among windows that show equally many objects
+    score = shown + np.minimum(foreground, background) / area + 0.1 * (foreground + background) / area
+    best_y, best_x = np.unravel_index(int(score.argmax()), score.shape)
+    return min(int(top[best_y]) * steps[0], shape[0] - size[0]), min(int(left[best_x]) * steps[1], shape[1] - size[1])
