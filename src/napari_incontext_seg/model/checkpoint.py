@@ -159,20 +159,21 @@ def _parsing(path: Path) -> Iterator[None]:
 def _read_file(path: Path) -> Stored:
     container = identify(path)
     with _parsing(path):
-        digest = _sha256([path])
-        if container == "safetensors":
-            tensors, metadata = _read_safetensors(path)
-            return Stored(tensors, metadata, {}, digest)
-        # Training scripts often leave their argparse.Namespace in the file: a plain bag of values, safe to read.
-        # An open file, as torch would go by the name's ending if it were given one.
-        with path.open("rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(file, map_location="cpu", weights_only=True)
-        tensors: Any = content.get("model", content) if isinstance(content, dict) else None
-        if not isinstance(tensors, dict):
-            raise CheckpointError(
-                f"{path} must hold a dictionary of tensors, or one under the key 'model'; got {type(content).__name__}."
-            )
-        return Stored(tensors, {}, {}, digest)
+        tensors, metadata = _read_safetensors(path) if container == "safetensors" else (_read_pickle(path), {})
+        return Stored(tensors, metadata, {}, _sha256([path]))
+
+
+def _read_pickle(path: Path) -> dict[Any, Any]:
+    # An open file, as torch would go by the name's ending if it were given one. Training scripts often leave their
+    # argparse.Namespace in the file: a plain bag of values, safe to read.
+    with path.open("rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    tensors = content.get("model", content) if isinstance(content, dict) else None
+    if not isinstance(tensors, dict):
+        raise CheckpointError(
+            f"{path} must hold a dictionary of tensors, or one under the key 'model'; got {type(content).__name__}."
+        )
+    return tensors
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
