@@ -1,0 +1,185 @@
+"""OME-Zarr 0.4 and 0.5 in, 0.5 labels out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaozarrs
+import zarr
+from numpy.typing import NDArray
+from yaozarrs import v04, v05
+from yaozarrs.write.v05 import prepare_image
+
+from ..core.stack import Stack
+from ..errors import FileError, InputError
+from .axes import guess_axes
+from .paths import stem
+
+_MARKERS = ("zarr.json", ".zgroup", ".zarray")
+_CHUNK = 4096  # pixels; larger planes are cut, as a compressor takes 2 GB at most
+Multiscale = v04.Multiscale | v05.Multiscale
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether the folder is a Zarr group or array."""
+    return any((path / marker).is_file() for marker in _MARKERS)
+
+
+class ZarrArray:
+    """A Zarr array whose failures say which file they happened in."""
+
+    def __init__(self, array: zarr.Array[Any], path: Path) -> None:
+        self.shape, self.dtype = array.shape, np.dtype(array.dtype)
+        self.path = path
+        self._array = array
+
+    def __getitem__(self, index: Any, /) -> NDArray[Any]:
+        """Read what ``index`` names; chunks that the file does not hold are its fill value."""
+        try:
+            return np.asarray(self._array[index])
+        except Exception as error:  # codecs raise what they like
+            raise FileError(f"{self.path}: {index} cannot be read ({error}). The file may be damaged.") from error
+
+
+def read_ome_zarr(path: Path, *, labels: bool = False) -> Stack:
+    """Open an OME-Zarr image (its full resolution) or a plain Zarr array: see `stacks.open_stack`.
+
+    As ``labels``, an image that has exactly one label image inside gives that.
+    """
+    try:
+        node = zarr.open(path, mode="r")
+    except Exception as error:  # zarr raises many kinds for damaged metadata
+        raise FileError(f"{path} cannot be read as Zarr: {error}.") from error
+    if isinstance(node, zarr.Array):
+        names = getattr(node.metadata, "dimension_names", None)
+        axes = "".join(names) if names and all(n and len(n) == 1 for n in names) else guess_axes(node.shape, node.dtype)
+        return Stack(ZarrArray(node, path), axes, name=stem(path))
+    group, inner = _image_group(node, path, labels)
+    image = _metadata(group, inner)
+    multiscale = image.multiscales[0]
+    try:
+        array = group[multiscale.datasets[0].path]
+    except KeyError as error:
+        raise FileError(f"{inner}: its full resolution, {error}, is missing.") from error
+    if not isinstance(array, zarr.Array):
+        raise FileError(f"{inner}: {multiscale.datasets[0].path} is no array.")
+    letters, units = zip(*(_axis(a) for a in multiscale.axes), strict=True)
+    scale, translate = _transforms(multiscale)
+    return Stack(ZarrArray(array, inner), "".join(letters), scale, units, translate, name=stem(path))
+
+
+def _image_group(group: zarr.Group, path: Path, labels: bool) -> tuple[zarr.Group, Path]:
+    """Find the image: here, the only label image inside, or the first image of a Bio-Formats export."""
+    attributes = _attributes(group)
+    if "plate" in attributes:
+        raise FileError(f"{path} is a plate; open one of its fields, such as {path / 'A/1/0'}.")
+    if labels and "image-label" not in attributes and "labels" in group:
+        names = list(_attributes(group["labels"]).get("labels", []))
+        if len(names) > 1:
+            inside = ", ".join(str(path / "labels" / name) for name in names)
+            raise InputError(f"{path} has several label images; open one of them: {inside}.")
+        if names:
+            return _subgroup(group, f"labels/{names[0]}"), path / "labels" / names[0]
+    if "multiscales" not in attributes and "bioformats2raw.layout" in {*attributes, *group.attrs} and "0" in group:
+        return _subgroup(group, "0"), path / "0"
+    return group, path
+
+
+def _subgroup(group: zarr.Group, name: str) -> zarr.Group:
+    node = group.get(name)
+    if not isinstance(node, zarr.Group):
+        raise FileError(f"the Zarr group {name!r} is named in the metadata of {group.store_path}, but missing.")
+    return node
+
+
+def _attributes(group: Any) -> dict[str, Any]:
+    """OME metadata as it is, of 0.4 or 0.5."""
+    attributes = dict(group.attrs)
+    return dict(attributes.get("ome", attributes))
+
+
+def _metadata(group: zarr.Group, path: Path) -> v04.Image | v05.Image:
+    attributes = _attributes(group)
+    if "multiscales" not in attributes:
+        raise FileError(f"{path} is a Zarr group without an OME-Zarr image; open an array inside it.")
+    try:
+        if "ome" in group.attrs:
+            return yaozarrs.validate_ome_object(attributes, v05.Image)
+        return yaozarrs.validate_ome_object(attributes, v04.Image)
+    except ValueError as error:  # pydantic's
+        raise FileError(f"{path} is not valid OME-Zarr 0.4 or 0.5: {error}") from error
+
+
+def _axis(axis: Any) -> tuple[str, str]:
+    """Letter and unit of an axis."""
+    letter = {"channel": "c", "time": "t"}.get(axis.type or "", axis.name[:1].lower())
+    return letter, getattr(axis, "unit", None) or ""
+
+
+def _transforms(multiscale: Multiscale) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Scale and translation of the full resolution: its own transforms, then those of all levels."""
+    scale, translate = np.ones(multiscale.ndim), np.zeros(multiscale.ndim)
+    dataset = multiscale.datasets[0]
+    for transform in (*dataset.coordinateTransformations, *(multiscale.coordinateTransformations or ())):
+        if transform.type == "scale":
+            scale, translate = scale * transform.scale, translate * transform.scale
+        else:
+            translate = translate + transform.translation
+    return tuple(map(float, scale)), tuple(map(float, translate))
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+def write_ome_zarr_labels(
+    path: Path, planes: Iterator[NDArray[Any]], like: Stack, dtype: np.dtype[Any], provenance: Mapping[str, Any]
+) -> None:
+    """Write planes, in the order of ``like``, as an OME-Zarr 0.5 label image (one level; a chunk holds one plane)."""
+    image = v05.LabelImage.model_validate({"multiscales": [_multiscale(like)], "image-label": {"version": "0.5"}})
+    _write(path, image, planes, like, dtype, {"napari-incontext-seg": dict(provenance)})
+
+
+def write_ome_zarr_image(path: Path, planes: Iterator[NDArray[Any]], like: Stack, dtype: np.dtype[Any]) -> None:
+    """Write single-channel planes, in the order of ``like``, as an OME-Zarr 0.5 image."""
+    _write(path, v05.Image(multiscales=[_multiscale(like)]), planes, like, dtype, None)
+
+
+def _write(
+    path: Path,
+    image: v05.Image,
+    planes: Iterator[NDArray[Any]],
+    like: Stack,
+    dtype: np.dtype[Any],
+    attributes: dict[str, Any] | None,
+) -> None:
+    order = _order(like)
+    shape = (*(like.grid[k] for k in order), *like.plane_shape)
+    chunks = (*(1 for _ in order), *(min(_CHUNK, n) for n in like.plane_shape))
+    _, arrays = prepare_image(path, image, (shape, dtype), chunks=chunks, writer="zarr", extra_attributes=attributes)
+    for position, plane in enumerate(planes):
+        at = like.unravel(position)
+        arrays["0"][tuple(at[k] for k in order)] = plane
+
+
+def _order(like: Stack) -> list[int]:
+    """Order of the plane axes that OME-Zarr wants: time, others, space."""
+    rank = {"t": 0, "z": 2}
+    return sorted(range(len(like.grid)), key=lambda k: rank.get(like.plane_axes[k], 1))
+
+
+def _multiscale(like: Stack) -> v05.Multiscale:
+    letters = "".join(like.plane_axes[k] for k in _order(like)) + "yx"
+    at = [like.axes.index(a) for a in letters]
+    axes = [_ome_axis(like.axes[k], like.units[k]) for k in at]
+    transforms: list[Any] = [v05.ScaleTransformation(scale=[like.scale[k] for k in at])]
+    if any(like.translate[k] for k in at):
+        transforms.append(v05.TranslationTransformation(translation=[like.translate[k] for k in at]))
+    dataset = v05.Dataset(path="0", coordinateTransformations=transforms)
+    return v05.Multiscale(name=like.name or None, axes=axes, datasets=[dataset])
+
+
+def _ome_axis(letter: str, unit: str) -> Any:
+    named = {"unit": unit} if unit and unit != "pixel" else {}
+    kind = {"t": "time", **dict.fromkeys("zyx", "space")}.get(letter)
+    return {"name": letter, **({"type": kind} if kind else {}), **named}

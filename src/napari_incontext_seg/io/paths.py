@@ -1,0 +1,63 @@
+"""Names of files: which are images, what they are called, in which order people mean them."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from ..errors import FileError
+
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".lsm")
+RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm", ".wmv")
+IMAGE_SUFFIXES = TIFF_SUFFIXES + RASTER_SUFFIXES
+READABLE = "TIFF, PNG, JPEG, BMP, .npy, .npz, OME-Zarr, a folder of images, or a pattern such as 'images/*.png'"
+
+PathLike = str | os.PathLike[str]
+
+
+def stem(path: Path) -> str:
+    """File name without its suffix, double (``.ome.tif``) or not."""
+    name = path.name
+    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr"):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return path.stem
+
+
+def natural_key(path: Path) -> list[tuple[int, str]]:
+    """Sort key under which ``slice2.png`` comes before ``slice10.png``."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether ``path`` names several files by wildcards, and is not itself a file called so."""
+    return any(c in str(path) for c in "*?[") and not path.exists()
+
+
+def image_files(path: Path) -> list[Path]:
+    """Return the images of a folder, or those that match a pattern, in natural order.
+
+    Raises
+    ------
+    FileError
+        There is none, or the folder cannot be read.
+    """
+    try:
+        found = _matching(path) if is_pattern(path) else list(path.iterdir())
+        files = [f for f in found if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".") and f.is_file()]
+    except OSError as error:
+        raise FileError(f"the folder {path} cannot be read: {error.strerror or error}.") from error
+    if not files:
+        raise FileError(f"{path} holds no image: expected files that end in {', '.join(IMAGE_SUFFIXES)}.")
+    return sorted(files, key=natural_key)
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """Files that match ``pattern``: below its longest part without wildcards."""
+    base = pattern
+    while any(c in str(base) for c in "*?["):
+        base = base.parent
+    return list(base.glob(str(pattern.relative_to(base))))

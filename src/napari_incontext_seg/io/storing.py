@@ -1,0 +1,55 @@
+"""Writing without ever leaving half a file: write beside the target, then rename."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import FileError, InContextError, ResourceError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turn what the system says while ``path`` is written into our errors.
+
+    Raises
+    ------
+    ResourceError
+        The disk is full.
+    FileError
+        Anything else that kept ``path`` from being written.
+    """
+    try:
+        yield
+    except InContextError:
+        raise
+    except OSError as error:
+        if error.errno in _FULL:
+            raise ResourceError(
+                f"the disk is full: {path} was not written. Free some space, or write elsewhere."
+            ) from error
+        raise FileError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise FileError if ``path`` exists and may not be replaced."""
+    if path.is_dir() and not any((path / marker).exists() for marker in ("zarr.json", ".zgroup", ".zarray")):
+        raise FileError(f"{path} is a folder, not an earlier output; choose another name.")
+    if path.exists() and not overwrite:
+        raise FileError(f"{path} exists; use --overwrite (overwrite=True) to replace it.")
+
+
+def replace_by(made: Path, target: Path) -> None:
+    """Rename ``made`` (file or folder) to ``target``, which is replaced at once."""
+    if not target.is_dir():
+        made.replace(target)
+        return
+    old = made.with_name(f"{made.name}.old")  # a folder cannot be renamed over another
+    target.replace(old)
+    made.replace(target)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,244 @@
+"""TIFF in and out, plane by plane: OME, ImageJ and plain files, with axes, spacing and units."""
+
+from __future__ import annotations
+
+import json
+import threading
+import warnings
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from ..core.stack import Stack
+from ..errors import DegradedDataWarning, FileError, InputError
+from .lazy import PagedArray
+from .paths import stem
+from .units import imagej_symbol, ome_symbol, unit_name
+
+_CLASSIC_LIMIT = 2**32 - 2**25  # bytes; what tifffile, too, keeps below for a file with 32-bit offsets
+_UNNAMED = {1: "z", 2: "tz", 3: "tcz"}  # what axes that nobody named are taken for, by their number
+_IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
+
+
+class _Owner:
+    """An open TIFF file, closed when no array reads from it any more."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.file = tifffile.TiffFile(path)
+            empty = not self.file.series
+        except Exception as error:  # tifffile raises its own, struct.error, IndexError, ... for files that are none
+            raise FileError(f"{path} cannot be read as TIFF: {error}. It may be truncated or damaged.") from error
+        if empty:
+            raise FileError(f"{path} holds no image.")
+        self.lock = threading.RLock()
+        weakref.finalize(self, self.file.close)
+
+
+class TiffArray(PagedArray):
+    """One series of a TIFF file, a page at a time; threads may share it.
+
+    Uncompressed contiguous series are read from their place in the file (ImageJ writes stacks above 4 GB with one page
+    only), others page by page.
+    """
+
+    def __init__(self, path: Path, owner: _Owner, series: tifffile.TiffPageSeries) -> None:
+        page_shape = series.keyframe.shape
+        if series.shape[len(series.shape) - len(page_shape) :] != page_shape:
+            raise FileError(
+                f"{path}: pages of {page_shape} in an image of {series.shape} cannot be read one at a time."
+            )
+        super().__init__(series.shape, series.dtype, len(page_shape), path)
+        self._pages = series.pages
+        self._offset = series.dataoffset
+        self._file_dtype = self.dtype.newbyteorder(owner.file.byteorder)
+        self._page_shape = page_shape
+        self._owner = owner
+
+    def read_page(self, number: int) -> NDArray[Any]:
+        """Read one page."""
+        try:
+            page = self._read_raw(number) if self._offset is not None else self._read_coded(number)
+        except Exception as error:  # what a damaged file makes a decoder raise is not known beforehand
+            raise FileError(
+                f"{self.path}: plane {number} of {self.num_pages} cannot be read ({error}). "
+                "The file may be truncated or damaged."
+            ) from error
+        return page
+
+    def _read_raw(self, number: int) -> NDArray[Any]:
+        count = prod(self._page_shape)
+        offset = self._offset + number * count * self.dtype.itemsize
+        page = np.fromfile(self.path, self._file_dtype, count, offset=offset)
+        if page.size < count:
+            raise ValueError(f"it ends after {page.size} of {count} values")
+        return page.astype(self.dtype, copy=False).reshape(self._page_shape)
+
+    def _read_coded(self, number: int) -> NDArray[Any]:
+        with self._owner.lock:
+            if number >= len(self._pages):
+                raise ValueError(f"the file has {len(self._pages)} pages")
+            page = self._pages[number]
+        if page is None:
+            raise ValueError("the file does not hold it")
+        pixels = page.asarray(lock=self._owner.lock)
+        if pixels is None or pixels.size != prod(self._page_shape):
+            raise ValueError("it is incomplete")
+        return np.asarray(pixels).reshape(self._page_shape)
+
+
+def read_tiff(path: Path, *, labels: bool = False) -> Stack:
+    """Open a TIFF: see `stacks.open_stack`; as ``labels``, samples are never taken for colours."""
+    owner = _Owner(path)
+    if len(owner.file.series) > 1:
+        _check_other_series(path, owner.file)
+    return _stack(path, owner, owner.file.series[0], labels)
+
+
+def read_tiff_images(path: Path, *, labels: bool = False) -> list[Stack]:
+    """Open each series of a TIFF, of whatever sizes they are."""
+    owner = _Owner(path)
+    stacks = [_stack(path, owner, series, labels) for series in owner.file.series]
+    return [replace(s, name=f"{s.name}_{k:04d}") for k, s in enumerate(stacks)] if len(stacks) > 1 else stacks
+
+
+def _stack(path: Path, owner: _Owner, series: tifffile.TiffPageSeries, labels: bool) -> Stack:
+    axes = _axes(series, labels)
+    if labels and "s" in axes:
+        raise InputError(
+            f"{path.name} is a colour image {series.shape}; labels need one whole number a pixel. Save it as a TIFF of "
+            "integers without colours (Image > Type > 8-bit or 16-bit in ImageJ)."
+        )
+    steps = _steps(owner.file, series)
+    scale, units = zip(*(steps.get(a, (1.0, "")) for a in axes), strict=True)
+    return Stack(TiffArray(path, owner, series), axes, scale, units, name=stem(path))
+
+
+def _check_other_series(path: Path, file: tifffile.TiffFile) -> None:
+    first, *others = file.series
+    if first.kind in ("generic", "uniform", "shaped"):
+        raise InputError(
+            f"{path.name} holds images of different sizes ({first.shape}, {others[0].shape}, ...), which are no stack: "
+            "open them one by one with open_images."
+        )
+    warnings.warn(
+        f"{path.name} holds {len(file.series)} images; only the first, {first.shape}, is used.",
+        DegradedDataWarning,
+        stacklevel=4,
+    )
+
+
+def _axes(series: tifffile.TiffPageSeries, labels: bool) -> str:
+    """Axes in our letters: unknown ones named by their number, samples as colours only where they are."""
+    axes = series.axes.lower()
+    colours = series.keyframe.photometric in (2, 3, 5, 6, 8)  # RGB, palette, CMYK, YCbCr, CIELab
+    if "s" in axes and labels and not axes.endswith("s"):
+        axes = axes.replace("s", "q")  # three slices that a writer took for the planes of a colour image
+    elif "s" in axes and not colours and "c" not in axes:
+        axes = axes.replace("s", "c")
+    letters = list(axes)
+    unknown = [k for k, a in enumerate(axes) if a == "q" or not a.isalpha() or a in axes[:k]]
+    free = [a for a in _UNNAMED.get(len(unknown), "") if a not in axes and not (a == "c" and "s" in axes)]
+    free = [a for a in "klmnpuvw" if a not in axes] + free
+    for k, letter in zip(reversed(unknown), reversed(free), strict=False):
+        letters[k] = letter
+    return "".join(letters)
+
+
+# -- spacing ----------------------------------------------------------------------------------------------------------
+def _steps(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str, tuple[float, str]]:
+    """Axis letter -> (step, unit), for those the file knows."""
+    try:
+        if file.is_ome and file.ome_metadata:
+            return _ome_steps(file.ome_metadata)
+        metadata = file.imagej_metadata or (file.shaped_metadata or ({},))[0]
+        return _imagej_steps(metadata, series.keyframe)
+    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+        warnings.warn(f"the pixel size in the file was not understood ({error!r}).", DegradedDataWarning, stacklevel=4)
+        return {}
+
+
+def _ome_steps(text: str) -> dict[str, tuple[float, str]]:
+    image = tifffile.xml2dict(text)["OME"]["Image"]
+    pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
+    keys = {a: (f"PhysicalSize{a.upper()}", "µm") for a in "zyx"} | {"t": ("TimeIncrement", "s")}
+    return {
+        axis: (float(pixels[key]), unit_name(pixels.get(f"{key}Unit", default)))
+        for axis, (key, default) in keys.items()
+        if float(pixels.get(key, 0)) > 0
+    }
+
+
+def _imagej_steps(metadata: Mapping[str, Any], page: Any) -> dict[str, tuple[float, str]]:
+    steps = {}
+    unit = unit_name(metadata.get("unit"))
+    for axis, tag in (("x", "XResolution"), ("y", "YResolution")):
+        count, length = page.tags[tag].value if unit and tag in page.tags else (0, 0)
+        if count and length:
+            steps[axis] = (length / count, unit)
+    if unit and float(metadata.get("spacing", 0)):
+        steps["z"] = (abs(float(metadata["spacing"])), unit)
+    interval = float(metadata.get("finterval", 0)) or (1 / float(metadata["fps"]) if metadata.get("fps") else 0)
+    if interval:
+        steps["t"] = (interval, unit_name(metadata.get("tunit", "s")))
+    return steps
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+def write_tiff(
+    path: Path, planes: Iterator[NDArray[Any]], like: Stack, dtype: np.dtype[Any], provenance: Mapping[str, Any]
+) -> None:
+    """Write single-channel planes, one after the other, as a compressed TIFF with the geometry of ``like``.
+
+    OME-TIFF where the name says so; else what ImageJ understands where it can hold these axes and numbers; else a
+    TIFF that describes its axes (tifffile's), BigTIFF from 4 GB.
+    """
+    axes = like.plane_axes + "yx"
+    shape = (*like.grid, *like.plane_shape)
+    steps = {a: (like.scale[like.axes.index(a)], like.units[like.axes.index(a)]) for a in axes}
+    big = prod(shape) * dtype.itemsize >= _CLASSIC_LIMIT
+    options: dict[str, Any] = {"bigtiff": big}
+    if path.name.lower().endswith((".ome.tif", ".ome.tiff")):
+        options |= {"ome": True, "metadata": _ome_metadata(axes, steps, provenance)}
+    else:
+        imagej = not big and dtype.name in _IMAGEJ_DTYPES and axes in ("yx", "zyx", "tyx", "tzyx")
+        note = {"Info": json.dumps(provenance, indent=1)} if imagej else {"provenance": dict(provenance)}
+        options |= {"imagej": imagej, "metadata": {**_imagej_metadata(axes, steps), **note}}
+    y, x = like.spacing or (0.0, 0.0)
+    if y and x:
+        options |= {"resolution": (1 / x, 1 / y), "resolutionunit": "NONE"}
+    tifffile.imwrite(
+        path, planes, shape=shape, dtype=dtype, photometric="minisblack", compression="zlib",
+        compressionargs={"level": 4}, **options,
+    )  # fmt: skip
+
+
+def _imagej_metadata(axes: str, steps: Mapping[str, tuple[float, str]]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"axes": axes.upper()}
+    if steps["x"][1]:
+        metadata["unit"] = imagej_symbol(steps["x"][1])
+    if "z" in steps and steps["z"][1]:
+        metadata["spacing"] = abs(steps["z"][0])
+    if "t" in steps and steps["t"][1]:
+        metadata |= {"finterval": steps["t"][0], "tunit": imagej_symbol(steps["t"][1])}
+    return metadata
+
+
+def _ome_metadata(axes: str, steps: Mapping[str, tuple[float, str]], provenance: Mapping[str, Any]) -> dict[str, Any]:
+    # OME knows no collections: images become times
+    named = axes if set(axes) <= set("tzyx") else "".join(a if a in "zyx" else "t" for a in axes)
+    if len(set(named)) != len(named):
+        raise InputError(f"OME-TIFF cannot hold the axes {axes!r}; name the output .tif or .zarr instead.")
+    metadata: dict[str, Any] = {"axes": named.upper(), "Description": json.dumps(provenance)}
+    for axis, (step, unit) in steps.items():
+        key = "TimeIncrement" if axis == "t" else f"PhysicalSize{axis.upper()}"
+        if unit and axis in "tzyx":
+            metadata |= {key: abs(step), f"{key}Unit": ome_symbol(unit)}
+    return metadata
