@@ -212,7 +212,7 @@ class SegGpt(nn.Module):
         height, width = self.config.window
         if images.ndim != 5 or images.shape[1] < 2 or images.shape[2:] != (3, height, width):
             raise InputError(
-                f"images must be (B, K + 1, 3, {height}, {width}) K examples and then the query; "
+                f"images must be (B, K + 1, 3, {height}, {width}): K examples, then the query; "
                 f"got {tuple(images.shape)}. Resize planes to the model's window first."
             )
         if targets.shape != images.shape:
