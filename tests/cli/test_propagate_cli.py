@@ -21,14 +21,18 @@ def job(tmp_path):
         disc = ((rows - 12 - z) ** 2 + (columns - 20) ** 2 < 60) | ((rows - 30) ** 2 + (columns - 8 - z) ** 2 < 30)
         image[z] = np.where(disc, 160, 60) + noise.integers(0, 20, (40, 40))
         labels[z] = disc * 3
-    tifffile.imwrite(tmp_path / "image.tif", image, imagej=True, resolution=(4, 4), metadata={"axes": "ZYX", "unit": "um"})
+    tifffile.imwrite(
+        tmp_path / "image.tif", image, imagej=True, resolution=(4, 4), metadata={"axes": "ZYX", "unit": "um"}
+    )
     tifffile.imwrite(tmp_path / "truth.tif", labels)
     tifffile.imwrite(tmp_path / "labels.tif", np.where(np.arange(5)[:, None, None] == 0, labels, 0).astype(np.uint8))
     return tmp_path
 
 
 def run(folder, *arguments, image="image.tif", labels="labels.tif", out="out.tif"):
-    return main(["propagate", str(folder / image), "--labels", str(folder / labels), "--out", str(folder / out), *arguments])
+    return main(
+        ["propagate", str(folder / image), "--labels", str(folder / labels), "--out", str(folder / out), *arguments]
+    )
 
 
 def test_one_annotated_slice_gives_all(job, capsys):

@@ -19,7 +19,7 @@ def demo(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier demo.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on standard output.")] = False,
 ) -> None:
-    """Propagate one annotated slice of a bundled light-sheet stack (cell walls of an Arabidopsis ovule) to all others."""
+    """Propagate one annotated slice of a bundled stack (light-sheet, cell walls of an ovule) to all others."""
     from ..infer.predictor import load_predictor
     from ..infer.propagate import propagate
     from ..io.samples import sample

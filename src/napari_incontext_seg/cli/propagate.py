@@ -101,7 +101,9 @@ def propagate(
         from .collection import propagate_collection
 
         predictor = load_predictor(model, device=device, ensemble=str(ensemble), recolourings=recolour)
-        report = propagate_collection(image, labels, out, predictor, str(kind), ignore_label, chosen, overwrite, picture)
+        report = propagate_collection(
+            image, labels, out, predictor, str(kind), ignore_label, chosen, overwrite, picture
+        )
         finish(report, as_json)
         return
     stack = open_stack(image, axes=axes, channels=chosen)
@@ -196,7 +198,10 @@ def resolve_kind(kind: KindChoice, annotations: dict[int, Any], ignore_label: in
 
     guessed = guess_kind(list(annotations.values()), ignore_label)
     if guessed == "instance":
-        print("labels look like one object each: --kind instance (say --kind semantic if they are classes)", file=sys.stderr)
+        print(
+            "labels look like one object each: --kind instance (say --kind semantic if they are classes)",
+            file=sys.stderr,
+        )
     return guessed
 
 

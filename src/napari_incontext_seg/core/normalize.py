@@ -106,10 +106,8 @@ def fit_normalization(stack: Stack, percentiles: tuple[float, float] = (0.5, 99.
             finite = np.isfinite(values)
             repaired |= not finite.all()
             if finite.any():
-                ends += [
-                    float(values.min(where=finite, initial=np.inf)),
-                    float(values.max(where=finite, initial=-np.inf)),
-                ]
+                known = values[finite]
+                ends += [float(known.min()), float(known.max())]
                 taken.append(values[::step, ::step][finite[::step, ::step]].astype(np.float64))
     ranges = [_range(taken, ends, percentiles) for taken, ends in zip(samples, extremes, strict=True)]
     fitted = [r for group, r in zip(groups, ranges, strict=True) for _ in group]

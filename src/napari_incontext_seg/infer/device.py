@@ -22,7 +22,9 @@ def resolve_device(name: str = "auto") -> torch.device:
     except RuntimeError as error:
         raise DeviceError(f"unknown device {name!r}: use auto, cpu, cuda or mps.") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"no CUDA device {name!r} on this machine ({torch.cuda.device_count()} found): use --device cpu.")
+        raise DeviceError(
+            f"no CUDA device {name!r} on this machine ({torch.cuda.device_count()} found): use --device cpu."
+        )
     if device.type == "mps" and not mps_available():
         raise DeviceError("no Apple GPU (mps) on this machine: use --device cpu.")
     if device.type not in ("cpu", "cuda", "mps"):

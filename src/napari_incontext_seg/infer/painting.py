@@ -1,8 +1,9 @@
-"""`SegGptPredictor`: a SegGPT network as a predictor. Colours the examples, has the query painted, reads the colours."""
+"""`SegGptPredictor`: a SegGPT network as a predictor. Colours the examples, has the query painted, reads it back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.canvas import Canvas, fit_canvas, object_size
+from ..core.canvas import Canvas, choose_tile, fit_canvas, object_size
 from ..core.instances import components
 from ..core.palette import Palette, merge, passes
 from ..core.tiling import TilePlan, blend, crop_example, plan_tiles
@@ -23,8 +24,17 @@ if TYPE_CHECKING:
 
 Ensemble: TypeAlias = Literal["none", "feature", "spatial"]
 ENSEMBLES: tuple[Ensemble, ...] = ("none", "feature", "spatial")
-MIN_OBJECT = 8.0  # px in the window; a resize that makes the median object smaller is replaced by tiles
 HALO = 1 / 8  # of a tile: pixels at a tile's border that another tile decides
+MIN_ANNOTATED = 0.5  # of a patch's pixels; a target patch with less is hidden from the network
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The examples as the network takes them: images and targets (1, K, 3, H, W), and the hidden patches, if any."""
+
+    images: Tensor
+    targets: Tensor
+    hidden: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -33,11 +43,6 @@ class View:
 
     plan: TilePlan
     canvas: Canvas
-
-    @property
-    def whole(self) -> bool:
-        """Whether one tile shows the whole plane."""
-        return len(self.plan.tiles) == 1
 
 
 class SegGptPredictor:
@@ -93,7 +98,7 @@ class SegGptSegmenter:
     def __init__(self, predictor: SegGptPredictor, context: Context) -> None:
         self.predictor, self.context = predictor, context
         self._views: dict[tuple[int, int], View] = {}
-        self._object = min(object_size(e.labels) for e in context.examples if e.labels.any())
+        self._object_size = min(object_size(e.labels) for e in context.examples)
 
     def __call__(self, plane: Plane, /) -> Segmentation:
         view = self._view((plane.shape[0], plane.shape[1]))
@@ -105,16 +110,12 @@ class SegGptSegmenter:
         return Segmentation(labels, confidence, self._provenance(view), disagreement)
 
     def _view(self, shape: tuple[int, int]) -> View:
-        """Whole when objects stay large enough in the window, else tiles at the scale where they are just so."""
+        """The whole plane in one window, or tiles where the examples' objects would become too small."""
         if shape not in self._views:
             window = self.predictor.network.config.window
-            scale = min(w / n for w, n in zip(window, shape, strict=True))
-            tile = shape
-            if scale < 1 and self._object * scale < MIN_OBJECT:
-                wanted = max(scale, min(1.0, MIN_OBJECT / self._object))
-                tile = tuple(min(n, int(w / wanted)) for n, w in zip(shape, window, strict=True))  # type: ignore[assignment]
-            halo = 0 if tile == shape else int(min(tile) * HALO)
-            self._views[shape] = View(plan_tiles(shape, tile, halo), fit_canvas(tile, window, keep_aspect=False))
+            tile = choose_tile(shape, window, self._object_size)
+            plan = plan_tiles(shape, tile, 0 if tile == shape else int(min(tile) * HALO))
+            self._views[shape] = View(plan, fit_canvas(plan.tile, window, keep_aspect=False))
         return self._views[shape]
 
     def _colouring(
@@ -125,40 +126,58 @@ class SegGptSegmenter:
         parts = []
         for ids in passes(self.context.ids):
             palette = Palette.fixed(ids) if seed == 0 else Palette.random(ids, random)
-            images, targets = self._prompt(view, examples, palette)
-            colours = blend(lambda tile, i=images, t=targets: self._paint(tile, view, i, t), plane, view.plan)  # type: ignore[misc]
-            parts.append(palette.decode(colours))
+            prompt = self._prompt(view, examples, palette)
+            parts.append(palette.decode(blend(partial(self._paint, view, prompt), plane, view.plan)))
         return merge(parts)
 
-    def _prompt(self, view: View, examples: Sequence[Example], palette: Palette) -> tuple[Tensor, Tensor]:
-        """The examples as network input: images and targets, both (1, K, 3, H, W), normalised."""
+    def _prompt(self, view: View, examples: Sequence[Example], palette: Palette) -> Prompt:
+        """The examples as network input."""
         window = self.predictor.network.config.window
-        images, targets = [], []
+        images, targets, valid = [], [], []
         for example in examples:
             canvas = view.canvas
             if example.labels.shape != canvas.shape:
                 canvas = fit_canvas(example.labels.shape, window, keep_aspect=False)
             images.append(three_channels(canvas.place_image(example.image)))
             targets.append(palette.paint(canvas.place_labels(example.labels)))
-        return self._tensor(np.stack(images))[None], self._tensor(np.stack(targets))[None]
+            valid.append(canvas.place_labels(example.valid))
+        prompt = self._tensor(np.stack(images))[None], self._tensor(np.stack(targets))[None]
+        if self.predictor.ensemble == "spatial":
+            flags = self._tensor(np.stack(valid)[..., None].repeat(3, axis=3).astype(np.float32), colours=False)[None]
+            _, flags = spatial_ensemble(prompt[0], flags)
+            return Prompt(*spatial_ensemble(*prompt), self._hidden(flags[:, :, 0] > 0.5))
+        return Prompt(*prompt, self._hidden(torch.from_numpy(np.stack(valid))[None]))
+
+    def _hidden(self, valid: Tensor) -> Tensor | None:
+        """Valid pixels (1, K, H, W) -> the patches (1, (K + 1) * tokens) that were hardly annotated, and the query's.
+
+        None where everything was annotated.
+        """
+        if valid.all():
+            return None
+        patch = self.predictor.network.config.patch_size
+        share = torch.nn.functional.avg_pool2d(valid.float(), patch)
+        hidden = torch.cat([share < MIN_ANNOTATED, torch.ones_like(share[:, :1], dtype=torch.bool)], dim=1)
+        return hidden.flatten(1).to(self.predictor.device)
 
     @torch.inference_mode()
-    def _paint(self, tile: Plane, view: View, images: Tensor, targets: Tensor) -> NDArray[np.float32]:
+    def _paint(self, view: View, prompt: Prompt, tile: Plane) -> NDArray[np.float32]:
         """Colours (h, w, 3) in [0, 1] of one tile."""
         query = self._tensor(three_channels(view.canvas.place_image(tile))[None])
-        ensemble = self.predictor.ensemble
-        if ensemble == "spatial":
-            images, targets = spatial_ensemble(images, targets)
         out = self.predictor.network(
-            query, images, targets, seg_type=self.context.kind, ensemble="feature" if ensemble == "feature" else "none"
-        )
+            query, prompt.images, prompt.targets,
+            seg_type=self.context.kind,
+            ensemble="feature" if self.predictor.ensemble == "feature" else "none",
+            query_target=None if prompt.hidden is None else torch.zeros_like(query),
+            mask=prompt.hidden,
+        )  # fmt: skip
         colours = denormalize(out)[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy()
         return view.canvas.recover(colours)
 
-    def _tensor(self, images: NDArray[np.float32]) -> Tensor:
-        """(N, H, W, 3) in [0, 1] -> (N, 3, H, W) normalised on the device."""
+    def _tensor(self, images: NDArray[np.float32], *, colours: bool = True) -> Tensor:
+        """(N, H, W, 3) in [0, 1] -> (N, 3, H, W) on the device, normalised if they are ``colours``."""
         tensor = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(self.predictor.device)
-        return normalize(tensor)
+        return normalize(tensor) if colours else tensor
 
     def _provenance(self, view: View) -> dict[str, object]:
         return {

@@ -45,7 +45,12 @@ def load_predictor(
         return GuessPredictor(device=where)
     loaded = load_model(_checkpoint(name))
     return SegGptPredictor(
-        loaded.network, name=loaded.name, digest=loaded.digest, device=where, ensemble=ensemble, recolourings=recolourings
+        loaded.network,
+        name=loaded.name,
+        digest=loaded.digest,
+        device=where,
+        ensemble=ensemble,
+        recolourings=recolourings,
     )
 
 
@@ -55,7 +60,9 @@ def _checkpoint(name: str) -> Path:
     if name in known:
         path = find(name)
         if path is None:
-            raise ModelError(f"the weights {name} are not on this machine: run `incontext-seg weights fetch {name}` once.")
+            raise ModelError(
+                f"the weights {name} are not on this machine: run `incontext-seg weights fetch {name}` once."
+            )
         return path
     path = Path(name).expanduser()
     if path.exists():

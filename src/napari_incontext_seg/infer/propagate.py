@@ -169,7 +169,9 @@ def _example(stack: Stack, position: int, labels: Any, ignore_label: int | None)
         raise InputError(f"annotated slice {position}: {error}") from error
 
 
-def segment_images(images: Iterable[Stack], context: Context, predictor: Predictor) -> Iterator[tuple[Stack, Segmentation]]:
+def segment_images(
+    images: Iterable[Stack], context: Context, predictor: Predictor
+) -> Iterator[tuple[Stack, Segmentation]]:
     """Paint what ``context`` shows in every plane of a collection, image by image.
 
     Each image is normalised on its own; the examples are resampled to its pixel size where both are known.

@@ -65,7 +65,8 @@ def plan_route(
         raise InputError(f"direction must be one of {', '.join(DIRECTIONS)}; got {direction!r}.")
     if not annotated:
         raise InputError("no slice is annotated: give labels for at least one slice.")
-    sources = np.array([stack.unravel(p) for p in sorted(set(annotated))], int).reshape(-1, len(axes))
+    marked = sorted(set(annotated))
+    sources = np.array([stack.unravel(p) for p in marked], int).reshape(len(marked), len(axes))
     first = axes.index(travelled[0]) if travelled else None
     low, high = _span(span, stack.grid[first] if first is not None else 1)
     fixed = [i for i, a in enumerate(axes) if a not in travelled]

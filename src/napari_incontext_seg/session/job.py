@@ -155,7 +155,9 @@ def _panels(stack: Stack, steps: Mapping[int, Step], report: Report, truth: Stac
     if len(chosen) > PANELS:
         kept = [p for p in chosen if steps[p].annotated][: PANELS // 3]
         others = [p for p in chosen if p not in kept]
-        chosen = sorted(kept + [others[i] for i in np.linspace(0, len(others) - 1, PANELS - len(kept)).round().astype(int)])
+        chosen = sorted(
+            kept + [others[i] for i in np.linspace(0, len(others) - 1, PANELS - len(kept)).round().astype(int)]
+        )
     return [
         Panel(
             stack.plane(p),
