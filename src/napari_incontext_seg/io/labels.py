@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..core.labels import as_labels
 from ..core.stack import Stack
@@ -20,7 +21,7 @@ from ..errors import FileError, InContextError, InputError
 from .ome_zarr import write_ome_zarr_image, write_ome_zarr_labels
 from .paths import PathLike, stem
 from .provenance import provenance_record
-from .storing import check_free, replace_by, storing
+from .storing import check_free, replace_by, store, storing
 from .tiff import write_tiff
 
 _SPOOL_CHUNK = 4096  # pixels; larger planes are cut, as a compressor takes 2 GB at most
@@ -144,6 +145,8 @@ class LabelWriter:
                     shutil.rmtree(made, ignore_errors=True) if made.is_dir() else made.unlink()
             kept = self._folder / "spool" / "labels"
             raise type(error)(f"{error} The {len(self._written)} finished slices are kept in {kept} (Zarr).") from error
+        if not self._is_zarr and not self._has_confidence:
+            self._confidence_path.unlink(missing_ok=True)  # of an earlier run, now replaced
         shutil.rmtree(self._folder, ignore_errors=True)
         return [target for _, target in targets]
 
@@ -250,13 +253,13 @@ class LabelFolder:
         target = self._target(image.name, ".png" if png else ".tif")
         record = {**self._provenance, "image": image.name}
         if png:
-            _store(target, lambda file: _write_png(file, plane.astype(dtype)))
+            store(target, lambda file: _write_png(file, plane.astype(dtype)))
         else:
-            _store(target, lambda file: write_tiff(file, iter([plane.astype(dtype)]), image, dtype, record))
+            store(target, lambda file: write_tiff(file, iter([plane.astype(dtype)]), image, dtype, record))
         if confidence is not None:
             values, floats = np.asarray(confidence, np.float32), np.dtype(np.float32)
             beside = self.path / "confidence" / f"{image.name}.tif"
-            _store(beside, lambda file: write_tiff(file, iter([values]), image, floats, record))
+            store(beside, lambda file: write_tiff(file, iter([values]), image, floats, record))
         self._written.append(number)
         self._files.append(target)
         return target
@@ -270,7 +273,7 @@ class LabelFolder:
         complete = error is None and len(set(self._written)) == len(self._images)
         finished = [self._images[k].name for k in self._written]
         record = {**self._provenance, "complete": complete, "finished": finished}
-        _store(self.path / "provenance.json", lambda f: f.write_text(json.dumps(record, indent=1), encoding="utf-8"))
+        store(self.path / "provenance.json", lambda f: f.write_text(json.dumps(record, indent=1), encoding="utf-8"))
 
 
 def smallest_dtype(given: Any, largest: int) -> np.dtype[Any]:
@@ -288,18 +291,5 @@ def _suffix(path: Path) -> str:
     return path.name[len(stem(path)) :]
 
 
-def _store(target: Path, write: Callable[[Path], Any]) -> None:
-    """Write a small file beside ``target``, then rename it."""
-    beside = target.with_name(f".partial-{target.name}")
-    with storing(target):
-        try:
-            write(beside)
-            replace_by(beside, target)
-        finally:
-            beside.unlink(missing_ok=True)
-
-
 def _write_png(path: Path, labels: NDArray[Any]) -> None:
-    from PIL import Image
-
     Image.fromarray(labels).save(path, format="PNG")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..errors import FileError, InContextError, ResourceError
 
@@ -53,3 +54,15 @@ def replace_by(made: Path, target: Path) -> None:
     target.replace(old)
     made.replace(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def store(target: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` make a small file beside ``target``, then rename it."""
+    beside = target.with_name(f".partial-{target.name}")
+    with storing(target):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write(beside)
+            replace_by(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
