@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from napari_incontext_seg.cli.main import main
-from napari_incontext_seg.cli.propagate import parse_numbers, parse_span, stem
+from napari_incontext_seg.cli.propagate import parse_numbers, parse_span
 
 
 @pytest.fixture
@@ -187,4 +187,3 @@ def test_debug_shows_the_traceback(job):
 def test_numbers_and_ranges_are_read():
     assert parse_numbers("0,15,20:23", "--annotated") == [0, 15, 20, 21, 22]
     assert parse_span("3:7") == (3, 7)
-    assert stem(__import__("pathlib").Path("a/b.ome.tif")) == "b"

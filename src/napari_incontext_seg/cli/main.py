@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     try:
-        result = app([a for a in arguments if a != "--debug"], standalone_mode=False)
+        result = app([a for a in arguments if a != "--debug"], prog_name="incontext-seg", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except InContextError as error:
         if debug:

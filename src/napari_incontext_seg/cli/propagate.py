@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -15,31 +17,15 @@ from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..core.stack import Stack
-    from ..session.job import Report
+    from ..core.types import Kind
+    from ..session.report import Report
 
 
-class KindChoice(StrEnum):
-    auto = "auto"
-    semantic = "semantic"
-    instance = "instance"
-
-
-class EnsembleChoice(StrEnum):
-    none = "none"
-    feature = "feature"
-    spatial = "spatial"
-
-
-class DirectionChoice(StrEnum):
-    onward = "onward"
-    backward = "backward"
-    both = "both"
-
-
-class SelectChoice(StrEnum):
-    nearest = "nearest"
-    similar = "similar"
-
+# the API's own words, repeated here because importing them would import torch
+KindChoice: TypeAlias = Literal["auto", "semantic", "instance"]
+EnsembleChoice: TypeAlias = Literal["none", "feature", "spatial"]
+DirectionChoice: TypeAlias = Literal["onward", "backward", "both"]
+SelectChoice: TypeAlias = Literal["nearest", "similar"]
 
 ModelOption = Annotated[str, typer.Option(help="auto, guess, a known model (incontext-seg weights list), or a file.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -59,19 +45,17 @@ def propagate(
     ] = None,
     kind: Annotated[
         KindChoice, typer.Option(help="semantic: a label is a class; instance: a label is one object.")
-    ] = KindChoice.auto,
+    ] = "auto",
     model: ModelOption = "auto",
     device: DeviceOption = "auto",
-    ensemble: Annotated[
-        EnsembleChoice, typer.Option(help="How a SegGPT joins several examples.")
-    ] = EnsembleChoice.feature,
+    ensemble: Annotated[EnsembleChoice, typer.Option(help="How a SegGPT joins several examples.")] = "feature",
     recolour: Annotated[int, typer.Option(min=1, help="Average over this many random colourings (SegGPT).")] = 1,
     memory: Annotated[int, typer.Option(min=0, help="The last N predicted slices join the examples.")] = 0,
     num_examples: Annotated[
         int | None, typer.Option("--num-examples", min=1, help="Show only N annotated slices at a time; default all.")
     ] = None,
-    select: Annotated[SelectChoice, typer.Option(help="Which N examples.")] = SelectChoice.nearest,
-    direction: Annotated[DirectionChoice, typer.Option(help="From each annotated slice.")] = DirectionChoice.both,
+    select: Annotated[SelectChoice, typer.Option(help="Which N examples.")] = "nearest",
+    direction: Annotated[DirectionChoice, typer.Option(help="From each annotated slice.")] = "both",
     along: Annotated[
         str | None, typer.Option(help="Axes to travel, such as z or tz; default all that count slices.")
     ] = None,
@@ -89,53 +73,78 @@ def propagate(
     """Propagate the annotated slices of a stack, time-lapse or folder to all others."""
     from ..infer.predictor import load_predictor
     from ..infer.propagate import propagate as start
+    from ..io.paths import stem
     from ..io.stacks import open_labels, open_stack
     from ..session.job import run_to_file
 
     chosen = parse_numbers(channels, "--channels") if channels is not None else None
-    settings = {
-        "ensemble": str(ensemble), "recolour": recolour, "memory": memory, "num_examples": num_examples,
-        "select": str(select), "direction": str(direction), "along": along, "range": span, "ignore_label": ignore_label,
+    settings: dict[str, Any] = {
+        "ensemble": ensemble, "recolour": recolour, "memory": memory, "num_examples": num_examples,
+        "select": select, "direction": direction, "along": along, "range": span,
+        "ignore_label": ignore_label,
     }  # fmt: skip
     if is_collection(image, out):
-        from .collection import propagate_collection
-
-        predictor = load_predictor(model, device=device, ensemble=str(ensemble), recolourings=recolour)
         report = propagate_collection(
-            image, labels, out, predictor, str(kind), ignore_label, chosen, overwrite, picture
-        )
-        finish(report, as_json)
-        return
-    stack = open_stack(image, axes=axes, channels=chosen)
-    label_stack = open_labels(labels)
+            image, labels, out, kind, settings, model=model, device=device, channels=chosen, overwrite=overwrite,
+            picture=picture,
+        )  # fmt: skip
+        return finish(report, as_json)
+    stack, label_stack = open_stack(image, axes=axes, channels=chosen), open_labels(labels)
     annotations = read_annotations(stack, label_stack, annotated, ignore_label)
-    predictor = load_predictor(model, device=device, ensemble=str(ensemble), recolourings=recolour)
+    predictor = load_predictor(model, device=device, ensemble=ensemble, recolourings=recolour)
     run = start(
-        stack, annotations, predictor, kind=resolve_kind(kind, annotations, ignore_label), direction=direction.value,
-        along=along, span=parse_span(span), memory=memory, num_examples=num_examples, select=select.value,
-        ignore_label=ignore_label,
+        stack, annotations, predictor, kind=resolve_kind(kind, annotations.values(), ignore_label),
+        direction=direction, along=along, span=parse_span(span), memory=memory, num_examples=num_examples,
+        select=select, ignore_label=ignore_label,
     )  # fmt: skip
-    with progress_bar(len(run), "slices") as advance:
+    with stoppable(out), progress_bar(len(run), "slices") as advance:
         report = run_to_file(
             run, out, dtype=label_stack.data.dtype, overwrite=overwrite, settings=settings,
             picture=out.with_name(f"{stem(out)}.png") if picture else None,
             truth=open_labels(truth) if truth is not None else None, on_step=lambda _: advance(),
         )  # fmt: skip
-    finish(report, as_json)
+    return finish(report, as_json)
+
+
+def propagate_collection(
+    image: Path, labels: Path, out: Path, kind: KindChoice, settings: dict[str, Any], *,
+    model: str, device: str, channels: list[int] | None, overwrite: bool, picture: bool,
+) -> Report:  # fmt: skip
+    """Images that are no stack: label files carry the names of the images that they annotate."""
+    from ..infer.predictor import load_predictor
+    from ..io.stacks import open_images, open_label_images
+    from ..session.collection import run_to_folder
+
+    images = [replace(i, channels=tuple(channels)) if channels is not None else i for i in open_images(image)]
+    numbers = {one.name: k for k, one in enumerate(images)}
+    label_images = open_label_images(labels)
+    unknown = [one.name for one in label_images if one.name not in numbers]
+    if unknown:
+        raise InputError(f"no image in {image} has the name of these labels: {', '.join(unknown[:5])}.")
+    annotations = {numbers[one.name]: one.read(0)[..., 0] for one in label_images}
+    predictor = load_predictor(model, device=device, ensemble=settings["ensemble"], recolourings=settings["recolour"])
+    with stoppable(out), progress_bar(len(images), "images") as advance:
+        return run_to_folder(
+            images, annotations, predictor, out,
+            kind=resolve_kind(kind, annotations.values(), settings["ignore_label"]),
+            ignore_label=settings["ignore_label"], dtype=label_images[0].data.dtype, overwrite=overwrite,
+            settings=settings, picture=out / "contact_sheet.png" if picture else None, on_image=advance,
+        )  # fmt: skip
+
+
+@contextmanager
+def stoppable(out: Path) -> Iterator[None]:
+    """Ctrl-C ends the command with exit code 1; what was finished has been kept by then."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"incontext-seg: stopped; the finished part is in {out}.", file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 def is_collection(image: Path, out: Path) -> bool:
     """A folder or pattern of images whose output is a folder is segmented image by image."""
     return out.suffix.lower() not in (".tif", ".tiff", ".zarr", ".npy") and image.suffix.lower() != ".zarr"
-
-
-def stem(out: Path) -> str:
-    """File name without its (double) suffix."""
-    name = out.name
-    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr", out.suffix):
-        if suffix and name.lower().endswith(suffix.lower()):
-            return name[: -len(suffix)]
-    return name
 
 
 def parse_numbers(text: str, option: str) -> list[int]:
@@ -168,40 +177,37 @@ def parse_span(text: str | None) -> tuple[int, int] | None:
 def read_annotations(stack: Stack, labels: Stack, annotated: str | None, ignore_label: int | None) -> dict[int, Any]:
     """Annotated slice number -> labels (Y, X).
 
-    ``labels`` has a plane for each plane of ``stack``, or just those that ``annotated`` names, in that order.
+    ``labels`` has a plane for each plane of ``stack``, or just those that ``annotated`` names, in that order. Without
+    ``annotated``, slices with any label are the annotated ones.
     """
     wanted = parse_numbers(annotated, "--annotated") if annotated is not None else None
     for position in wanted or ():
         stack.unravel(position)
-    if len(labels) == len(stack):
-        blank = 0 if ignore_label is None else ignore_label
-        planes = {p: labels.read(p)[..., 0] for p in wanted} if wanted is not None else None
-        if planes is None:
-            every = ((p, labels.read(p)[..., 0]) for p in range(len(labels)))
-            planes = {p: plane for p, plane in every if ((plane != 0) & (plane != blank)).any()}
-        if not planes:
-            raise InputError("no slice of the labels has any label: annotate at least one slice.")
-        return planes
-    if wanted is not None and len(labels) == len(wanted):
-        return {p: labels.read(k)[..., 0] for k, p in enumerate(wanted)}
-    raise InputError(
-        f"the labels have {len(labels)} slices and the image has {len(stack)}: give labels for every slice "
-        "(0 where there are none), or just the annotated ones with their numbers (--annotated 0,15)."
-    )
-
-
-def resolve_kind(kind: KindChoice, annotations: dict[int, Any], ignore_label: int | None) -> Any:
-    """``auto`` looks at the labels; the choice is told."""
-    if kind is not KindChoice.auto:
-        return kind.value
-    from ..core.instances import guess_kind
-
-    guessed = guess_kind(list(annotations.values()), ignore_label)
-    if guessed == "instance":
-        print(
-            "labels look like one object each: --kind instance (say --kind semantic if they are classes)",
-            file=sys.stderr,
+    if wanted is not None and len(labels) in (len(stack), len(wanted)):
+        at = wanted if len(labels) == len(stack) else range(len(wanted))
+        return {p: labels.read(k)[..., 0] for p, k in zip(wanted, at, strict=True)}
+    if len(labels) != len(stack):
+        raise InputError(
+            f"the labels have {len(labels)} slices and the image has {len(stack)}: give labels for every slice "
+            "(0 where there are none), or just the annotated ones with their numbers (--annotated 0,15)."
         )
+    planes = ((p, labels.read(p)[..., 0]) for p in range(len(labels)))
+    found = {p: plane for p, plane in planes if ((plane != 0) & (plane != ignore_label)).any()}
+    if not found:
+        raise InputError("no slice of the labels has any label: annotate at least one slice.")
+    return found
+
+
+def resolve_kind(kind: KindChoice, planes: Iterable[Any], ignore_label: int | None) -> Kind:
+    """What ``auto`` makes of the label planes, told when it is not the usual."""
+    if kind != "auto":
+        return kind
+    from ..core.instances import guess_kind
+    from ..core.labels import as_labels
+
+    guessed = guess_kind([as_labels(plane) for plane in planes], ignore_label)
+    if guessed == "instance":
+        print("each label looks like one object: --kind instance (or say --kind semantic)", file=sys.stderr)
     return guessed
 
 
@@ -210,11 +216,10 @@ def finish(report: Report, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))
         return
-    print(f"{report.finished} slices ({len(report.annotated)} annotated) in {report.seconds:.1f} s")
+    print(f"{report.finished} {report.unit} ({len(report.annotated)} annotated) in {report.seconds:.1f} s")
     if report.mean_dice is not None:
         print(f"Dice against the truth: {report.mean_dice:.3f} (mean of {len(report.dice)} predicted slices)")
     if report.confidence:
-        named = ", ".join(f"{p} ({report.confidence[p]:.0%})" for p in report.least_sure)
-        print(f"least sure: {named}")
-    for file in report.files:
+        print("least sure: " + ", ".join(f"{report.name(p)} ({report.confidence[p]:.0%})" for p in report.least_sure))
+    for file in report.files if report.unit == "slices" else [report.out]:
         print(f"wrote {file}")

@@ -47,6 +47,11 @@ class Propagation:
         """Plane numbers in the order in which they will come."""
         return [stop.position for stop in self._route]
 
+    @property
+    def annotated(self) -> set[int]:
+        """Numbers of the annotated planes."""
+        return set(self._examples)
+
     def __len__(self) -> int:
         return len(self._route)
 

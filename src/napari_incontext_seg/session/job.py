@@ -4,64 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..core.labels import as_labels
 from ..core.metrics import dice
 from ..core.stack import Stack
 from ..core.types import Labels
+from ..errors import InputError
 from ..infer.propagate import Propagation, Step
 from ..io.labels import LabelWriter
 from ..io.picture import Panel, contact_sheet, save_png
+from ..io.storing import check_free
+from .report import Report, provenance, spread
 
-LEAST_SURE = 5  # slices named at the end of a run
-PANELS = 12  # slices shown in the picture
-
-
-@dataclass
-class Report:
-    """What a run did: counts, seconds, files, and how sure the model was of each predicted slice."""
-
-    out: Path
-    total: int
-    files: list[Path] = field(default_factory=list)
-    annotated: list[int] = field(default_factory=list)
-    confidence: dict[int, float] = field(default_factory=dict)
-    dice: dict[int, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    complete: bool = False
-
-    @property
-    def finished(self) -> int:
-        """How many planes are done, annotated ones included."""
-        return len(self.annotated) + len(self.confidence)
-
-    @property
-    def least_sure(self) -> list[int]:
-        """The predicted slices with the lowest confidence, least sure first: look at these, annotate one of them."""
-        return sorted(self.confidence, key=lambda p: self.confidence[p])[:LEAST_SURE]
-
-    @property
-    def mean_dice(self) -> float | None:
-        """Mean Dice of the predicted slices against the truth, None without one."""
-        return float(np.mean(list(self.dice.values()))) if self.dice else None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {
-            "out": str(self.out),
-            "files": [str(f) for f in self.files],
-            "complete": self.complete,
-            "slices": self.total,
-            "annotated": self.annotated,
-            "seconds": round(self.seconds, 3),
-            "least_sure": self.least_sure,
-            "confidence": {str(p): round(c, 4) for p, c in sorted(self.confidence.items())},
-            **({"dice": round(self.mean_dice, 4)} if self.mean_dice is not None else {}),
-        }
+PANELS = 12  # slices shown in the picture, of which a third at most annotated ones
 
 
 def run_to_file(
@@ -77,20 +36,24 @@ def run_to_file(
 ) -> Report:
     """Run a propagation into a label file, a confidence volume and a picture.
 
+    When it is cut short (Ctrl-C, an error), what is finished is kept in the file before the exception goes on.
+
     Parameters
     ----------
     run
         From `infer.propagate.propagate`.
     out
-        ``.tif`` or ``.zarr``; what is finished when the run is cut short is kept.
+        ``.tif`` or ``.zarr``.
     dtype
         Integer type of the given labels; the file's holds at least these and the ids painted.
+    overwrite
+        Replace existing outputs.
     settings
         Recorded in the file's provenance.
     picture
         PNG of up to 12 slices with their labels.
     truth
-        Labels of every slice, to print Dice.
+        Labels of every slice, to tell Dice.
     on_step
         Called after each finished plane.
 
@@ -98,40 +61,47 @@ def run_to_file(
     ------
     FileError
         The output exists and ``overwrite`` is not set, or cannot be written.
+    InputError
+        The truth does not fit the stack.
     """
     started = time.perf_counter()
-    positions = run.positions
-    report = Report(out, len(positions))
-    shown = {positions[i] for i in _spread(len(positions))}
-    panels: dict[int, Step] = {}
-    provenance = {
-        "model": run.predictor.name,
-        "model_digest": run.predictor.digest,
-        "context": run.context.fingerprint,
-        "kind": run.context.kind,
-        "settings": dict(settings or {}),
-    }
-    with LabelWriter(out, run.stack, dtype=dtype, overwrite=overwrite, provenance=provenance) as writer:
-        try:
-            for step in run:
-                writer.write(step.position, step.segmentation.labels, step.segmentation.confidence)
-                _note(report, step, run, truth)
-                if step.position in shown or step.annotated:
-                    panels[step.position] = step
-                if on_step is not None:
-                    on_step(step)
-            report.complete = True
-        finally:
-            report.seconds = time.perf_counter() - started
-        report.files = list(writer.finish())
+    if truth is not None and (len(truth) != len(run.stack) or truth.plane_shape != run.stack.plane_shape):
+        raise InputError(
+            f"the truth must match the image, {len(run.stack)} slices of {run.stack.plane_shape}; "
+            f"got {len(truth)} of {truth.plane_shape}."
+        )
     if picture is not None:
-        save_png(contact_sheet(_panels(run.stack, panels, report, truth)), picture, overwrite=overwrite)
+        check_free(picture, overwrite)
+    report = Report(out, len(run))
+    shown = _shown(run)
+    painted: dict[int, Labels] = {}
+    record = provenance(run.predictor, run.context, settings)
+    with LabelWriter(out, run.stack, dtype=dtype, overwrite=overwrite, provenance=record) as writer:
+        for step in run:
+            writer.write(step.position, step.segmentation.labels, step.segmentation.confidence)
+            _note(report, step, run, truth)
+            if step.position in shown:
+                painted[step.position] = step.segmentation.labels
+            if on_step is not None:
+                on_step(step)
+        report.files = writer.finish()
+    report.complete, report.seconds = True, time.perf_counter() - started
+    if picture is not None:
+        panels = [
+            Panel(run.stack.plane(p), painted[p], report.title(p), annotated=p in report.annotated)
+            for p in sorted(painted)
+        ]
+        save_png(contact_sheet(panels), picture, overwrite=overwrite)
         report.files.append(picture)
     return report
 
 
-def _spread(count: int) -> list[int]:
-    return sorted({int(i) for i in np.linspace(0, count - 1, min(PANELS, count)).round()})
+def _shown(run: Propagation) -> set[int]:
+    """The slices that the picture shows: the first annotated ones, and others spread over the run."""
+    annotated = [p for p in run.positions if p in run.annotated]
+    kept = [annotated[i] for i in spread(len(annotated), PANELS // 3)]
+    others = sorted(p for p in run.positions if p not in run.annotated)
+    return {*kept, *(others[i] for i in spread(len(others), PANELS - len(kept)))}
 
 
 def _note(report: Report, step: Step, run: Propagation, truth: Stack | None) -> None:
@@ -140,30 +110,5 @@ def _note(report: Report, step: Step, run: Propagation, truth: Stack | None) -> 
         return
     report.confidence[step.position] = step.segmentation.slice_confidence
     if truth is not None:
-        ids = [i for i in run.context.ids if i]
-        report.dice[step.position] = dice(step.segmentation.labels, _plane_labels(truth, step.position), ids)
-
-
-def _plane_labels(labels: Stack, position: int) -> Labels:
-    from ..core.labels import as_labels
-
-    return as_labels(labels.read(position)[..., 0])
-
-
-def _panels(stack: Stack, steps: Mapping[int, Step], report: Report, truth: Stack | None) -> list[Panel]:
-    chosen = sorted(steps)
-    if len(chosen) > PANELS:
-        kept = [p for p in chosen if steps[p].annotated][: PANELS // 3]
-        others = [p for p in chosen if p not in kept]
-        chosen = sorted(
-            kept + [others[i] for i in np.linspace(0, len(others) - 1, PANELS - len(kept)).round().astype(int)]
-        )
-    return [
-        Panel(
-            stack.plane(p),
-            steps[p].segmentation.labels,
-            f"slice {p}" if steps[p].annotated else f"slice {p}  {report.confidence[p]:.0%} sure",
-            annotated=steps[p].annotated,
-        )
-        for p in chosen
-    ]
+        labels = as_labels(truth.read(step.position)[..., 0])
+        report.dice[step.position] = dice(step.segmentation.labels, labels, [i for i in run.context.ids if i])

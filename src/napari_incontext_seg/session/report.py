@@ -1,0 +1,87 @@
+"""What a run did, and the record that says how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.types import Context, Predictor
+
+LEAST_SURE = 5  # slices named at the end of a run
+
+
+@dataclass
+class Report:
+    """What a run did: counts, seconds, files, and how sure the model was of each predicted slice or image."""
+
+    out: Path
+    total: int
+    files: list[Path] = field(default_factory=list)
+    annotated: list[int] = field(default_factory=list)
+    confidence: dict[int, float] = field(default_factory=dict)
+    dice: dict[int, float] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    unit: str = "slices"
+    seconds: float = 0.0
+    complete: bool = False
+
+    @property
+    def finished(self) -> int:
+        """How many are done, annotated ones included."""
+        return len(self.annotated) + len(self.confidence)
+
+    @property
+    def least_sure(self) -> list[int]:
+        """The predicted ones with the lowest confidence, least sure first: look at these, annotate one of them."""
+        return sorted(self.confidence, key=lambda p: self.confidence[p])[:LEAST_SURE]
+
+    @property
+    def mean_dice(self) -> float | None:
+        """Mean Dice of the predicted slices against the truth, None without one."""
+        return float(np.mean(list(self.dice.values()))) if self.dice else None
+
+    def name(self, position: int) -> str:
+        """What people call a slice or image: its name if it has one, else its number."""
+        return self.names.get(position, str(position))
+
+    def title(self, position: int) -> str:
+        """The name, and how sure the model is where it predicted."""
+        name = self.names.get(position, f"slice {position}")
+        return f"{name}  {self.confidence[position]:.0%} sure" if position in self.confidence else name
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "out": str(self.out),
+            "files": [str(f) for f in self.files],
+            "complete": self.complete,
+            self.unit: self.total,
+            "annotated": [self._key(p) for p in self.annotated],
+            "seconds": round(self.seconds, 3),
+            "least_sure": [self._key(p) for p in self.least_sure],
+            "confidence": {self.name(p): round(c, 4) for p, c in sorted(self.confidence.items())},
+            **({"dice": round(self.mean_dice, 4)} if self.mean_dice is not None else {}),
+        }
+
+    def _key(self, position: int) -> int | str:
+        return self.names.get(position, position)
+
+
+def provenance(predictor: Predictor, context: Context, settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The record that goes into label files: model, digest, context fingerprint, settings."""
+    return {
+        "model": predictor.name,
+        "model_digest": predictor.digest,
+        "context": context.fingerprint,
+        "kind": context.kind,
+        "settings": dict(settings or {}),
+    }
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """Up to ``wanted`` of 0..count-1, evenly spread."""
+    return sorted({int(i) for i in np.linspace(0, count - 1, min(wanted, count)).round()}) if count else []
