@@ -318,6 +318,14 @@ def test_the_loaded_network_can_be_trained(tmp_path: Path, state: dict[str, Tens
     assert loaded.blocks[0].attn.qkv.weight.grad.abs().sum() > 0
 
 
+def test_a_loaded_network_does_not_change_with_its_file(tmp_path: Path, network: SegGpt) -> None:
+    path = tmp_path / "own.safetensors"
+    save_model(network, path)
+    loaded = load_model(path).network
+    path.write_bytes(bytes(path.stat().st_size))
+    assert_same(loaded, network)
+
+
 def test_our_safetensors_need_nothing_of_ours_to_be_read(tmp_path: Path, network: SegGpt) -> None:
     save_model(network, tmp_path / "own.safetensors")
     assert load_file(tmp_path / "own.safetensors").keys() == network.state_dict().keys()

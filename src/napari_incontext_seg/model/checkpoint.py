@@ -6,6 +6,7 @@ Nothing in a file is executed: pickles are read with ``weights_only=True``, whic
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import json
 import os
@@ -130,7 +131,7 @@ def save_model(network: SegGpt, path: str | Path, *, half: bool = False) -> None
         save_file(tensors, beside, metadata)
         beside.replace(path)
     except (OSError, SafetensorError) as error:
-        if getattr(error, "errno", None) == 28 or "os error 28" in str(error):
+        if getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error):
             raise ResourceError(f"the disk is full: cannot write {path}. Free some space.") from error
         raise FileError(f"cannot write {path}: {error}. Is the folder there, and writable?") from error
     finally:
@@ -178,7 +179,9 @@ def _read_pickle(path: Path) -> dict[Any, Any]:
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with safe_open(path, framework="pt") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        # Copies: the tensors are windows onto the file, and would change with it if someone overwrote it.
+        tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
+        return tensors, file.metadata() or {}
 
 
 def _read_folder(folder: Path) -> Stored:

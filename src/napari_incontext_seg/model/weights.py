@@ -196,8 +196,11 @@ def fetch(
 
 def sha256(file: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise FileError(f"cannot read {file}: {error.strerror}. Check its permissions.") from error
 
 
 def _known(name: str) -> KnownWeights:
