@@ -26,7 +26,9 @@ class BrightnessNetwork(nn.Module):
         self.calls.append({"examples": images.shape[1], "seg_type": seg_type, "ensemble": ensemble, "mask": mask})
         shown, colours = (denormalize(t)[0].permute(1, 0, 2, 3).flatten(1) for t in (images, targets))
         level = (shown[0] * 7.99).long()
-        table = torch.stack([colours[:, level == k].mean(1) if (level == k).any() else torch.zeros(3) for k in range(8)])
+        table = torch.stack(
+            [colours[:, level == k].mean(1) if (level == k).any() else torch.zeros(3) for k in range(8)]
+        )
         painted = table[(denormalize(query)[0, 0] * 7.99).long()].permute(2, 0, 1)
         return normalize(painted)[None]
 
@@ -108,7 +110,9 @@ def test_pixels_that_were_not_annotated_are_hidden_from_the_network():
     assert mask[1].all()
 
 
-@pytest.mark.parametrize(("ensemble", "examples", "told"), [("feature", 3, "feature"), ("none", 3, "none"), ("spatial", 1, "none")])
+@pytest.mark.parametrize(
+    ("ensemble", "examples", "told"), [("feature", 3, "feature"), ("none", 3, "none"), ("spatial", 1, "none")]
+)
 def test_ensembles(ensemble, examples, told):
     pairs = [scene((64, 64), [1], radius=20, seed=s) for s in range(3)]
     p = predictor(ensemble=ensemble)
@@ -154,7 +158,9 @@ def test_a_real_network_runs_from_end_to_end_and_repeats_itself():
     np.testing.assert_array_equal(first.confidence, second.confidence)
 
 
-@pytest.mark.parametrize(("settings", "message"), [({"ensemble": "x"}, "ensemble must be"), ({"recolourings": 0}, "at least 1")])
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"ensemble": "x"}, "ensemble must be"), ({"recolourings": 0}, "at least 1")]
+)
 def test_settings_are_checked(settings, message):
     with pytest.raises(ModelError, match=message):
         predictor(**settings)

@@ -2,30 +2,12 @@
 
 import numpy as np
 import pytest
+from fakes import ThresholdPredictor
 
 from napari_incontext_seg.core.stack import Stack
-from napari_incontext_seg.core.types import Context, Example, Segmentation
+from napari_incontext_seg.core.types import Context, Example
 from napari_incontext_seg.errors import InputError, ResourceError
 from napari_incontext_seg.infer.propagate import propagate, segment_images
-
-
-class ThresholdPredictor:
-    """Paints the largest id of the context where the plane is bright, and remembers what it was shown."""
-
-    name, digest = "threshold", "0"
-
-    def __init__(self):
-        self.contexts = []
-
-    def bind(self, context):
-        self.contexts.append(context)
-
-        def segment(plane):
-            bright = plane[..., 0] > 0.5
-            confidence = np.abs(plane[..., 0] - 0.5) * 2
-            return Segmentation(np.where(bright, max(context.ids), 0), confidence)
-
-        return segment
 
 
 def image(planes=6, size=(12, 10)):

@@ -1,0 +1,26 @@
+"""Predictors for tests: no torch, outcomes known."""
+
+import numpy as np
+
+from napari_incontext_seg.core.instances import components
+from napari_incontext_seg.core.types import Segmentation
+
+
+class ThresholdPredictor:
+    """Paints the largest id of the context where the plane is bright, and remembers what it was shown."""
+
+    name, digest = "threshold", "0"
+
+    def __init__(self):
+        self.contexts = []
+
+    def bind(self, context):
+        self.contexts.append(context)
+
+        def segment(plane):
+            bright = plane[..., 0] > 0.5
+            confidence = np.abs(plane[..., 0] - 0.5) * 2
+            labels = np.where(bright, np.uint32(max(context.ids)), np.uint32(0))
+            return Segmentation(components(labels) if context.kind == "instance" else labels, confidence)
+
+        return segment
