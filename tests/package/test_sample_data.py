@@ -11,12 +11,13 @@ pytest.importorskip("napari")
 npe2 = pytest.importorskip("npe2")
 
 
-def test_the_sample_that_the_manifest_names_opens_as_layers() -> None:
+@pytest.mark.parametrize(("key", "axes"), [("ovule", ("z", "y", "x")), ("nuclei", ("i", "y", "x"))])
+def test_samples_of_the_manifest_open_as_layers(key: str, axes: tuple[str, ...]) -> None:
     from napari.layers import Layer
 
-    manifest = npe2.PluginManifest.from_distribution("napari-incontext-seg")
-    (contribution,) = manifest.contributions.sample_data
-    command = next(c for c in manifest.contributions.commands if c.id == contribution.command)
+    contributions = npe2.PluginManifest.from_distribution("napari-incontext-seg").contributions
+    command_id = next(s.command for s in contributions.sample_data if s.key == key)
+    command = next(c for c in contributions.commands if c.id == command_id)
 
     image, labels = (Layer.create(*data) for data in resolve_name(command.python_name)())
 
@@ -24,4 +25,4 @@ def test_the_sample_that_the_manifest_names_opens_as_layers() -> None:
     assert image.data.shape == labels.data.shape
     np.testing.assert_allclose(image.scale, labels.scale)
     assert image.units == labels.units
-    assert image.axis_labels == labels.axis_labels == ("z", "y", "x")
+    assert image.axis_labels == labels.axis_labels == axes

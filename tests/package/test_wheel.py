@@ -69,12 +69,12 @@ def test_npe2_finds_the_manifest_of_an_unpacked_wheel(archives: tuple[Path, Path
     assert validated.returncode == 0, validated.stdout + validated.stderr
 
 
-def test_wheel_holds_what_it_needs_and_asks_for_no_qt(archives: tuple[Path, Path]) -> None:
+def test_wheel_holds_what_it_needs_and_asks_for_no_qt(tree: Path, archives: tuple[Path, Path]) -> None:
     with zipfile.ZipFile(archives[1]) as wheel:
         names = wheel.namelist()
         metadata = message_from_bytes(wheel.read(next(n for n in names if n.endswith("/METADATA"))))
     assert "napari_incontext_seg/py.typed" in names
-    source = {p.relative_to(ROOT / "src").as_posix() for p in (ROOT / "src").rglob("*.py")}
+    source = {p.relative_to(tree / "src").as_posix() for p in (tree / "src").rglob("*.py")}
     assert source <= set(names)
     base = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert not [line for line in base if re.match(r"(?i)pyqt|pyside|napari|qtpy", line)]
@@ -83,12 +83,12 @@ def test_wheel_holds_what_it_needs_and_asks_for_no_qt(archives: tuple[Path, Path
     assert metadata["Version"] == "0.1.0.dev0", "the fallback version of a tree without .git"
 
 
-def test_sample_data_is_installed(archives: tuple[Path, Path]) -> None:
-    data = [p for p in (ROOT / "src").rglob("*") if p.suffix in (".tif", ".npz", ".safetensors") and p.is_file()]
+def test_sample_data_is_installed_with_its_licences(tree: Path, archives: tuple[Path, Path]) -> None:
+    data = {p.relative_to(tree / "src").as_posix() for p in (tree / "src").rglob("sample_data/*/*")}
     with zipfile.ZipFile(archives[1]) as wheel:
         names = set(wheel.namelist())
-    assert data
-    assert {p.relative_to(ROOT / "src").as_posix() for p in data} <= names
+    assert {name.rpartition("/")[2] for name in data} >= {"image.tif", "labels.tif", "LICENSE.txt"}
+    assert data <= names
 
 
 def test_runs_from_a_source_tree_that_was_never_installed(tree: Path) -> None:

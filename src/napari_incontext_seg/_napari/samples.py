@@ -11,15 +11,25 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 
 def ovule() -> list[LayerData]:
-    """Return the bundled light-sheet stack and its annotated cell walls as napari layer data."""
-    data = sample("ovule")
-    return [layer_data(data.image, "image"), layer_data(data.labels, "labels")]
+    """Return a light-sheet stack and its annotated cell walls."""
+    return sample_layers("ovule")
 
 
-def layer_data(stack: Stack, layer_type: str) -> LayerData:
+def nuclei() -> list[LayerData]:
+    """Return a series of fluorescence images and their annotated nuclei."""
+    return sample_layers("nuclei")
+
+
+def sample_layers(name: str) -> list[LayerData]:
+    """Return a bundled sample as napari layer data: an image and a labels layer."""
+    data = sample(name)
+    return [layer_data(data.image, f"{name} image", "image"), layer_data(data.labels, f"{name} labels", "labels")]
+
+
+def layer_data(stack: Stack, name: str, layer_type: str) -> LayerData:
     """Return a stack as napari layer data, its scale, position, units and axis names kept."""
     where = {
-        "name": f"ovule {layer_type}",
+        "name": name,
         "scale": stack.scale,
         "translate": stack.translate,
         "units": tuple(unit or "pixel" for unit in stack.units),
