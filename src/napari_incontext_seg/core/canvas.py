@@ -16,6 +16,7 @@ from .instances import connected_regions
 
 MIN_OBJECT = 8.0  # px; smaller objects than this are lost in a window of 16 px patches
 T = TypeVar("T", bound=np.generic)
+SPECKS = 0.1  # share of an id's pixels
 THIN = 3.0  # times as far across as the largest disk inside: such objects are measured by their thickness
 
 
@@ -107,7 +108,8 @@ def object_size(labels: NDArray[np.uint32]) -> float:
     """Return how large the median object of a label plane is.
 
     An object is a connected component of one id. Its size is its equivalent diameter, or, where it is thin
-    (membranes, vessels), the median thickness along its ridge.
+    (membranes, vessels), the median thickness along its ridge. Of each id the smallest components, up to a tenth of
+    its pixels together, are specks and not counted.
 
     Parameters
     ----------
@@ -118,12 +120,17 @@ def object_size(labels: NDArray[np.uint32]) -> float:
     -------
     Size in pixels; infinite where there is no object.
     """
-    components = connected_regions(labels, corners=True)
-    sizes = [
-        _size(components[box] == number)
-        for number, box in enumerate(ndimage.find_objects(components), start=1)
-        if box is not None
-    ]
+    regions = connected_regions(labels, corners=True)
+    boxes = ndimage.find_objects(regions)
+    areas = np.bincount(regions.ravel())
+    ids = np.zeros(areas.shape, np.uint32)
+    ids[regions] = labels
+    sizes = []
+    for i in np.unique(ids[1:]):
+        own = np.flatnonzero(ids == i)
+        own = own[np.argsort(areas[own])]
+        counted = own[areas[own].cumsum() > SPECKS * areas[own].sum()]
+        sizes += [_size(regions[boxes[k - 1]] == k) for k in counted]
     return float(np.median(sizes)) if sizes else float("inf")
 
 
@@ -156,11 +163,10 @@ def _size(mask: NDArray[np.bool_]) -> float:
     if diameter < MIN_OBJECT:  # small whatever its form
         return diameter
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))
-    # depth is 1 on an object's border pixel: a line of width 1 has depth 1, one of width 3 has depth 2
-    if diameter < THIN * (2 * depth.max() - 1):
+    if diameter < THIN * 2 * depth.max():
         return diameter
     ridge = (depth > 0) & (depth == ndimage.maximum_filter(depth, size=3))
-    return float(np.median(2 * depth[ridge] - 1))
+    return float(np.median(2 * depth[ridge]))
 
 
 def _resample(plane: NDArray[np.float32], shape: tuple[int, int], method: Image.Resampling) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from skimage import measure
 from .labels import split_ignored
 from .types import Kind, Labels
 
-MANY = 8  # more ids than this in a plane are hardly classes
+MANY = 5  # more ids than this, each in one piece, are hardly classes
 
 
 def connected_regions(labels: Labels, *, corners: bool) -> NDArray[np.intp]:
@@ -44,7 +44,7 @@ def components(labels: Labels, *, min_size: int = 0) -> Labels:
 def guess_kind(planes: Sequence[NDArray[np.generic]], ignore_label: int | None = None) -> Kind:
     """Guess whether ids are classes or objects.
 
-    "instance" when some plane has more than `MANY` ids and nearly every id (90 %) is one connected component.
+    "instance" when some plane has more than `MANY` ids and most ids are one connected component.
 
     Parameters
     ----------
@@ -56,6 +56,6 @@ def guess_kind(planes: Sequence[NDArray[np.generic]], ignore_label: int | None =
     for plane in planes:
         labels, _ = split_ignored(plane, ignore_label)
         ids = np.unique(labels[labels > 0])
-        if len(ids) > MANY and len(ids) >= 0.9 * connected_regions(labels, corners=True).max():
+        if len(ids) > MANY and len(ids) >= 0.75 * connected_regions(labels, corners=True).max():
             return "instance"
     return "semantic"

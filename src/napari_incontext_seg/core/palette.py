@@ -105,7 +105,8 @@ class Palette:
             (Y, X) uint32, the id of the nearest colour.
         confidence
             (Y, X) float32: ``(second - nearest) / (second + nearest)`` of the two smallest distances; 1 exactly on
-            a colour, 0 half-way between two. With a single colour, the opposite corner of the cube is the second.
+            a colour, 0 half-way between two. With a single colour, the opposite corner of the cube is the second (and
+            what is nearer to that has 0).
         """
         colours = self.colours if len(self.ids) > 1 else np.concatenate([self.colours, 1 - self.colours.round()])
 
@@ -114,7 +115,8 @@ class Palette:
             bands = np.ascontiguousarray(np.moveaxis(rows, 2, 0), np.float32)
             index, nearest, second = _two_smallest(((bands - c[:, None, None]) ** 2).sum(0) for c in colours)
             near, far = np.sqrt(nearest), np.sqrt(second)
-            return index, (far - near) / np.maximum(far + near, np.float32(1e-12))
+            margin = (far - near) / np.maximum(far + near, np.float32(1e-12))
+            return index, np.where(index < len(self.ids), margin, np.float32(0))
 
         labels, confidence = _by_rows(painted, decode_rows, self.ids + self.ids[:1])
         return labels, confidence

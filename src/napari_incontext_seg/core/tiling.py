@@ -175,29 +175,26 @@ def _best_window(example: Example, size: tuple[int, int]) -> tuple[int, int]:
     steps = [max(1, s // CELLS) for s in size]
     grid = [-(-n // s) for n, s in zip(shape, steps, strict=True)]
     y, x = np.nonzero(example.valid)
-    ids, index = np.unique(example.labels[y, x], return_inverse=True)
+    index = np.searchsorted(np.array(example.ids, np.uint32), example.labels[y, x])
     cell = (index * grid[0] + y // steps[0]) * grid[1] + x // steps[1]
-    counts = np.bincount(cell, minlength=len(ids) * grid[0] * grid[1]).reshape(len(ids), *grid)
-    summed = np.zeros((len(ids), grid[0] + 1, grid[1] + 1))
-    summed[:, 1:, 1:] = counts.cumsum(1).cumsum(2)
-    ranges = []
+    counts = np.bincount(cell, minlength=len(example.ids) * grid[0] * grid[1]).reshape(-1, *grid)
+    first, last = [], []  # of the cells that each window covers
     for n, s, step, cells in zip(shape, size, steps, grid, strict=True):
-        first = np.arange(0, n - s + step, step) // step
-        ranges.append((first, np.minimum(first + s // step, cells)))
-    (top, bottom), (left, right) = ranges
-    held = (
-        summed[:, bottom][:, :, right]
-        - summed[:, top][:, :, right]
-        - summed[:, bottom][:, :, left]
-        + summed[:, top][:, :, left]
-    )
-    is_object = ids > 0
-    objects, background = held[is_object], held[~is_object].sum(0)
-    shown = (
-        (objects >= 0.5 * objects.max(axis=(1, 2), keepdims=True)).sum(0) if len(objects) else np.zeros_like(background)
-    )
-    foreground, area = objects.sum(0), size[0] * size[1]
+        first.append(np.arange(0, n - s + step, step) // step)
+        last.append(np.minimum(first[-1] + s // step, cells))
+    shown, foreground, background = (np.zeros((len(first[0]), len(first[1]))) for _ in range(3))
+    for i, count in zip(example.ids, counts, strict=True):
+        summed = np.pad(count, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+        rows = summed[last[0]] - summed[first[0]]
+        held = rows[:, last[1]] - rows[:, first[1]]
+        if i == 0:
+            background += held
+        else:
+            foreground += held
+            shown += held >= 0.5 * held.max()
+    area = size[0] * size[1]
     # the last two terms are below one: they decide only among windows that show equally many objects
     score = shown + np.minimum(foreground, background) / area + 0.1 * (foreground + background) / area
     best_y, best_x = np.unravel_index(int(score.argmax()), score.shape)
-    return min(int(top[best_y]) * steps[0], shape[0] - size[0]), min(int(left[best_x]) * steps[1], shape[1] - size[1])
+    corner = int(first[0][best_y]) * steps[0], int(first[1][best_x]) * steps[1]
+    return min(corner[0], shape[0] - size[0]), min(corner[1], shape[1] - size[1])
