@@ -134,11 +134,12 @@ def test_the_published_size_equals_transformers():
     query, images, targets = prompts(config, batch=1, num_examples=2)
     first = (query, images[:, :1], targets[:, :1])
 
-    alone = paint_with(theirs, *first, embedding_type="semantic")
+    painted = []
+    sharp = sharpness(theirs, lambda: painted.append(paint_with(theirs, *first, embedding_type="semantic")))
+    alone = painted[0]
     together = paint_with(theirs, query, images, targets, embedding_type="semantic", feature_ensemble=True)
-    sharp = sharpness(theirs, lambda: paint_with(theirs, *first)) * 2 * config.tokens
     figures = {
-        "attention, times uniform": sharp,
+        "attention, times uniform": sharp * 2 * config.tokens,
         "one example": difference(model(*first), alone),
         "feature ensemble of two": difference(model(query, images, targets, ensemble="feature"), together),
         "type tokens swapped": difference(model(*first, seg_type="instance"), alone),
