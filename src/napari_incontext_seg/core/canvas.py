@@ -15,9 +15,9 @@ from ..errors import InputError
 from .instances import connected_regions
 
 MIN_OBJECT = 8.0  # px; smaller objects than this are lost in a window of 16 px patches
-T = TypeVar("T", bound=np.generic)
-SPECKS = 0.1  # share of an id's pixels
+SPECKS = 0.1  # share of an id's pixels that is taken for specks
 THIN = 3.0  # times as far across as the largest disk inside: such objects are measured by their thickness
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True)
