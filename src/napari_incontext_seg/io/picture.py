@@ -23,7 +23,7 @@ _COLUMNS = 4
 _TALLEST = 900  # pixels of a panel
 _MARGIN, _GAP, _TITLE, _FONT = 24, 18, 34, 20
 _BACKGROUND, _TEXT, _FAINT, _MARK = (18, 20, 24), (236, 238, 242), (52, 56, 64), (255, 196, 61)
-_FILL, _LINE = 0.28, 0.95  # opacity of objects and of their outlines
+_FILL, _LINE = 0.4, 0.95  # opacity of objects and of their outlines
 # Okabe & Ito, "Color universal design" (2008), without black: told apart by colour-blind people
 _COLOURS = np.array(
     [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167), (0, 114, 178)],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -31,15 +33,48 @@ class _Owner:
     """An open TIFF file, closed when no array reads from it any more."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            self.file = tifffile.TiffFile(path)
-            empty = not self.file.series
-        except Exception as error:  # tifffile raises its own, struct.error, IndexError, ... for files that are none
-            raise FileError(f"{path} cannot be read as TIFF: {error}. It may be truncated or damaged.") from error
-        if empty:
+        with _complaints() as complaints:
+            try:
+                self.file = tifffile.TiffFile(path)
+                series = self.file.series
+            except Exception as error:  # tifffile raises its own, struct.error, IndexError, ... for files that are none
+                raise FileError(f"{path} cannot be read as TIFF: {error}. It may be truncated or damaged.") from error
+        if not series:
             raise FileError(f"{path} holds no image.")
+        self._check_complete(path)
+        if complaints:
+            warnings.warn(
+                f"{path.name} may be truncated or damaged: {complaints[0]}", DegradedDataWarning, stacklevel=5
+            )
         self.lock = threading.RLock()
         weakref.finalize(self, self.file.close)
+
+    def _check_complete(self, path: Path) -> None:
+        """Raise FileError if the first series holds less than the file says: tifffile then just gives what is left."""
+        first = self.file.series[0]
+        held = prod(first.shape)
+        said = (self.file.imagej_metadata or {}).get("images", 0) * prod(first.keyframe.shape)
+        if self.file.shaped_metadata and first.kind != "imagej":
+            said = prod(self.file.shaped_metadata[0].get("shape", ()))
+        if said > held:
+            pages = prod(first.keyframe.shape)
+            raise FileError(
+                f"{path} is truncated or damaged: it says {said // pages} planes and holds {held // pages}."
+            )
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what tifffile logs as errors (a chain of pages that breaks off) instead of raising it."""
+    messages: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(handler)
+    try:
+        yield messages
+    finally:
+        logger.removeHandler(handler)
 
 
 class TiffArray(PagedArray):
