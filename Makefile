@@ -32,7 +32,7 @@ types: dev-environment
 	$(PY) -m mypy
 
 docs: dev-environment
-	$(PY) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
 wheel: dev-environment
 	$(PY) -m build --no-isolation --outdir $(DIST)
