@@ -39,10 +39,14 @@ class Prompt:
 
 @dataclass(frozen=True)
 class View:
-    """How planes of one shape are shown to the network: cut into tiles, each resized to the window."""
+    """How planes of one shape are shown to the network: cut into tiles, each resized to the window.
+
+    ``examples`` are cut to match the tiles.
+    """
 
     plan: TilePlan
     canvas: Canvas
+    examples: tuple[Example, ...]
 
 
 class SegGptPredictor:
@@ -102,8 +106,7 @@ class SegGptSegmenter:
 
     def __call__(self, plane: Plane, /) -> Segmentation:
         view = self._view((plane.shape[0], plane.shape[1]))
-        examples = [crop_example(e, view.plan.tile) for e in self.context.examples]
-        painted = [self._colouring(plane, view, examples, seed) for seed in range(self.predictor.recolourings)]
+        painted = [self._colouring(plane, view, seed) for seed in range(self.predictor.recolourings)]
         labels, confidence, disagreement = vote(painted)
         if self.context.kind == "instance":
             labels = components(labels)
@@ -115,26 +118,25 @@ class SegGptSegmenter:
             window = self.predictor.network.config.window
             tile = choose_tile(shape, window, self._object_size)
             plan = plan_tiles(shape, tile, 0 if tile == shape else int(min(tile) * HALO))
-            self._views[shape] = View(plan, fit_canvas(plan.tile, window, keep_aspect=False))
+            examples = tuple(crop_example(example, plan.tile) for example in self.context.examples)
+            self._views[shape] = View(plan, fit_canvas(plan.tile, window, keep_aspect=False), examples)
         return self._views[shape]
 
-    def _colouring(
-        self, plane: Plane, view: View, examples: Sequence[Example], seed: int
-    ) -> tuple[Labels, NDArray[np.float32]]:
+    def _colouring(self, plane: Plane, view: View, seed: int) -> tuple[Labels, NDArray[np.float32]]:
         """Paint the plane once, in as many passes as its labels need."""
         random = np.random.default_rng(seed)
         parts = []
         for ids in passes(self.context.ids):
             palette = Palette.fixed(ids) if seed == 0 else Palette.random(ids, random)
-            prompt = self._prompt(view, examples, palette)
+            prompt = self._prompt(view, palette)
             parts.append(palette.decode(blend(partial(self._paint, view, prompt), plane, view.plan)))
         return merge(parts)
 
-    def _prompt(self, view: View, examples: Sequence[Example], palette: Palette) -> Prompt:
+    def _prompt(self, view: View, palette: Palette) -> Prompt:
         """The examples as network input."""
         window = self.predictor.network.config.window
         images, targets, valid = [], [], []
-        for example in examples:
+        for example in view.examples:
             canvas = view.canvas
             if example.labels.shape != canvas.shape:
                 canvas = fit_canvas(example.labels.shape, window, keep_aspect=False)

@@ -110,5 +110,8 @@ def _note(report: Report, step: Step, run: Propagation, truth: Stack | None) -> 
         return
     report.confidence[step.position] = step.segmentation.slice_confidence
     if truth is not None:
-        labels = as_labels(truth.read(step.position)[..., 0])
-        report.dice[step.position] = dice(step.segmentation.labels, labels, [i for i in run.context.ids if i])
+        found, expected = step.segmentation.labels, as_labels(truth.read(step.position)[..., 0])
+        if run.context.kind == "instance":  # ids of objects are arbitrary: one class
+            report.dice[step.position] = dice(found > 0, expected > 0, [1])
+        else:
+            report.dice[step.position] = dice(found, expected, [i for i in run.context.ids if i])
