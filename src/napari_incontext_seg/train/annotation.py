@@ -1,0 +1,89 @@
+"""What a person asks for in a scene, and how they draw it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from .draw import Draw
+from .textures import swell
+
+MIN_SHARE = 0.0008
+"""A part must cover this share of an example to be asked for."""
+MAX_SHARE = 0.85
+
+
+def annotate(draw: Draw, parts: Tensor, max_classes: int) -> Tensor:
+    """Choose parts as classes and draw them; only parts that an example shows are chosen.
+
+    Parameters
+    ----------
+    parts
+        (N, P, H, W) bool, the outer before the inner.
+
+    Returns
+    -------
+    Tensor
+        (N, H, W) int64, 0 = background.
+    """
+    classes = _classes(draw, parts, max_classes)
+    labels = torch.zeros_like(parts[:, 0], dtype=torch.long)
+    carved = labels
+    for part in range(parts.shape[1]):
+        value = classes[:, part, None, None]
+        carved = torch.where(parts[:, part], value, carved)
+        labels = torch.where(parts[:, part] & (value > 0), value, labels)
+    # "The cell without its nucleus": what was not asked for may be cut out of what was, where enough is left of it.
+    enough = _example_area(draw, carved) > 0.4 * _example_area(draw, labels)
+    labels = torch.where(draw.spread(enough) & draw.chance(0.2), carved, labels)
+    labels = _by_hand(draw, labels)
+    views = labels.unflatten(0, (draw.episodes, draw.views))
+    for value in range(1, max_classes + 1):  # no example shows it: it is not asked for in the query either
+        unseen = ~(views[:, 1:] == value).flatten(1).any(1)
+        views = torch.where((views == value) & unseen[:, None, None, None], 0, views)
+    return views.flatten(0, 1)
+
+
+def _example_area(draw: Draw, labels: Tensor) -> Tensor:
+    """Return (episodes,) how many pixels of the examples are labelled."""
+    return (labels > 0).unflatten(0, (draw.episodes, draw.views))[:, 1:].float().sum((1, 2, 3))
+
+
+def _classes(draw: Draw, parts: Tensor, max_classes: int) -> Tensor:
+    """Return (N, P) the class of each part, 0 for parts not asked for."""
+    episodes, views, count = draw.episodes, draw.views, parts.shape[1]
+    share = parts.float().mean((-2, -1)).view(episodes, views, count)
+    shown = ((share > MIN_SHARE) & (share < MAX_SHARE))[:, 1:].any(1)
+    score = torch.where(shown, draw._uniform(episodes, count), -1.0)
+    rank = score.argsort(1, descending=True).argsort(1)
+    dice = draw._uniform(episodes, 1)
+    wanted = 1 + (dice > 0.6).long() + (dice > 0.85).long() + (dice > 0.95).long()
+    chosen = (rank < wanted.clamp(max=max_classes)) & shown
+    classes = torch.where(chosen, rank + 1, 0)
+    # Now and then two parts are one class ("both kinds").
+    merged = draw._uniform(episodes, 1) < 0.1
+    classes = torch.where(merged & chosen, 1, classes)
+    return classes.repeat_interleave(views, 0)
+
+
+def _by_hand(draw: Draw, labels: Tensor) -> Tensor:
+    """Make outlines a little too wide, too narrow or jagged, the same way in all views of an episode."""
+    size = labels.shape[-1]
+    wavelength = draw.log_uniform(12, 40)
+    strength = draw.uniform(0, 0.9) * draw.chance(0.3)
+    axis = torch.arange(size, device=draw.device)
+    y = (axis[:, None] + strength * swell(draw, size, wavelength)).round().long().clamp(0, size - 1)
+    x = (axis[None] + strength * swell(draw, size, wavelength)).round().long().clamp(0, size - 1)
+    labels = labels.flatten(1).gather(1, (y * size + x).flatten(1)).view_as(labels)
+    framed = functional.pad(labels, (1, 1, 1, 1))
+    around = [framed[:, :-2, 1:-1], framed[:, 2:, 1:-1], framed[:, 1:-1, :-2], framed[:, 1:-1, 2:]]
+    most, least = labels, labels
+    for side in around:
+        most, least = torch.maximum(most, side), torch.minimum(least, side)
+    dilated = torch.where(labels > 0, labels, most)
+    eroded = torch.where(least > 0, labels, 0)
+    # Thin structures do not survive erosion: no annotator draws them away.
+    robust = draw.spread(_example_area(draw, eroded) > 0.75 * _example_area(draw, labels))
+    dice = draw.uniform(0, 1)
+    return torch.where(dice < 0.15, dilated, torch.where((dice > 0.88) & robust, eroded, labels))

@@ -1,0 +1,101 @@
+"""Correlated random numbers: everything random in an episode comes from a `Draw`.
+
+A view is a point on an arc between two draws: ``cos(angle) * shared + sin(angle) * own``. At 90 degrees the views are
+independent scenes of one parameter set; at a few degrees they are the same scene a little further on, as neighbouring
+slices or frames are: objects shift, grow, vanish and appear, because each normal number changes a little and keeps its
+distribution. Scenes are written once and need not know which of the two they make.
+
+N below is ``episodes * views``, the views of an episode in a row.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class Draw:
+    """Random numbers of one batch of episodes.
+
+    Parameters
+    ----------
+    angle
+        (episodes, views) radians in [0, pi / 2]: how far each view is from the scene the episode shares.
+    shift
+        (episodes, views, 2) pixels (y, x): how far each view has drifted.
+    generator
+        On the device of ``angle``.
+    """
+
+    def __init__(self, angle: Tensor, shift: Tensor, generator: torch.Generator) -> None:
+        self.episodes, self.views = angle.shape
+        self.count = self.episodes * self.views
+        self.device = angle.device
+        self.generator = generator
+        self.angle = angle
+        self.shift = shift.reshape(self.count, 2)
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=self.generator, device=self.device)
+
+    def _normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator, device=self.device)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Repeat one value an episode (episodes,) over its views, as (N, 1, 1)."""
+        return values.repeat_interleave(self.views).view(-1, 1, 1)
+
+    def uniform(self, low: float, high: float, jitter: float = 0.0) -> Tensor:
+        """Return (N, 1, 1) uniform parameters, shared by the views up to a relative ``jitter``."""
+        values = self.spread(low + (high - low) * self._uniform(self.episodes))
+        return values * (1 + jitter * self._normal(self.count, 1, 1)) if jitter else values
+
+    def log_uniform(self, low: float, high: float, jitter: float = 0.0) -> Tensor:
+        """Return (N, 1, 1) parameters whose logarithm is uniform."""
+        values = self.uniform(math.log(low), math.log(high)).exp()
+        return values * (1 + jitter * self._normal(self.count, 1, 1).clamp(-2, 2)) if jitter else values
+
+    def chance(self, probability: float) -> Tensor:
+        """Return (N, 1, 1) booleans, shared by the views."""
+        return self.spread(self._uniform(self.episodes)) < probability
+
+    def view_chance(self, probability: float) -> Tensor:
+        """Return (N, 1, 1) booleans, one a view."""
+        return self._uniform(self.count, 1, 1) < probability
+
+    def view_uniform(self, low: float, high: float) -> Tensor:
+        """Return (N, 1, 1) uniform numbers, one a view."""
+        return low + (high - low) * self._uniform(self.count, 1, 1)
+
+    def sign(self, probability: float = 0.5) -> Tensor:
+        """Return (N, 1, 1) of 1 with ``probability``, else -1."""
+        return torch.where(self.chance(probability), 1.0, -1.0)
+
+    def presence(self) -> Tensor:
+        """Return (N, 1, 1): 1, and now and then 0 in the query (view 0) only: the target is absent there."""
+        absent = self._uniform(self.episodes, 1) < 0.06
+        query = torch.arange(self.views, device=self.device) == 0
+        return 1 - (absent & query).float().view(-1, 1, 1)
+
+    def normal(self, *shape: int, faster: float = 1.0) -> Tensor:
+        """Return (N, *shape) standard normal numbers, correlated between the views of an episode.
+
+        ``faster`` > 1 lets them change more from view to view than the scene does.
+        """
+        angle = (self.angle * faster).clamp(max=math.pi / 2).view(self.episodes, self.views, *[1] * len(shape))
+        shared = self._normal(self.episodes, 1, *shape)
+        own = self._normal(self.episodes, self.views, *shape)
+        return (angle.cos() * shared + angle.sin() * own).flatten(0, 1)
+
+    def quantile(self, *shape: int) -> Tensor:
+        """Return (N, *shape) uniform numbers in [0, 1], correlated like `normal`."""
+        return 0.5 + 0.5 * torch.erf(self.normal(*shape) / math.sqrt(2))
+
+    def noise_spectrum(self, size: int, faster: float, scale: float = 1.0) -> Tensor:
+        """Return (N, size, size // 2 + 1) complex spectra of white noise, drifted by ``shift`` / ``scale``."""
+        noise = torch.complex(*self.normal(2, size, size // 2 + 1, faster=faster).unbind(1))
+        y = torch.fft.fftfreq(size, device=self.device) * self.shift[:, :1] * (-2 * math.pi / scale)
+        x = torch.fft.rfftfreq(size, device=self.device) * self.shift[:, 1:] * (-2 * math.pi / scale)
+        return noise * (torch.polar(torch.ones_like(y), y)[:, :, None] * torch.polar(torch.ones_like(x), x)[:, None])

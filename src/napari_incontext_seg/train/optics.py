@@ -1,0 +1,151 @@
+"""From dyes to pixels: colour, blur, shading, noise, and what cameras and file formats do."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .draw import Draw
+from .textures import blur, swell
+
+STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
+"""Optical densities in red, green and blue of haematoxylin, eosin and DAB (Ruifrok & Johnston 2001)."""
+
+
+def form(draw: Draw, dyes: Tensor, colour: bool, inverted: float) -> Tensor:
+    """Take pictures of scenes; the views of an episode share microscope, camera and settings up to small changes.
+
+    Parameters
+    ----------
+    dyes
+        (N, 3, H, W) amounts, about 0 to 1.
+    colour
+        Whether the result has three different channels.
+    inverted
+        How often what holds dye is dark (absorption) rather than bright (emission).
+
+    Returns
+    -------
+    Tensor
+        (N, 3, H, W) float32 in [0, 1].
+    """
+    light = _coloured(draw, dyes, inverted) if colour else _grey(draw, dyes, inverted)
+    light = stretched(light, draw.uniform(0.0, 0.01)[:, None])
+    read, shot = draw.log_uniform(0.002, 0.12), draw.log_uniform(0.002, 0.25)
+    noisy = ~draw.chance(0.15)
+    light = _noisy(draw, light, read * draw.uniform(0, 1.2) * noisy, 0 * shot)  # before the blur: grain of the sample
+    light = _blurred(draw, light)
+    light = _shaded(draw, light)
+    light = _noisy(draw, light, read * noisy, shot * noisy)
+    light = _stripes(draw, light)
+    light = light.clamp(0, 1.5) ** draw.log_uniform(0.6, 1.7, jitter=0.02)[:, None]
+    saturation = draw.uniform(0.001, 0.012) * (1 + 6 * draw.chance(0.1))
+    whole_range = stretched(light, saturation[:, None])
+    gain = draw.uniform(0.75, 1.0) * (1 + 0.1 * draw.normal(1, 1, faster=0.3))
+    own_range = (light * gain[:, None] + 0.05 * draw.normal(1, 1, 1, faster=0.3)).clamp(0, 1)
+    image = torch.where(draw.chance(0.75)[:, None], whole_range, own_range)
+    image = torch.where(draw.chance(0.12)[:, None], _blocky(image, draw.uniform(0.02, 0.12)), image)
+    steps = torch.where(draw.chance(0.1), draw.uniform(12, 60), 255.0).round()[:, None]
+    image = (image * steps).round() / steps
+    return image.expand(-1, 3, -1, -1).clamp(0, 1)
+
+
+def stretched(image: Tensor, tail: Tensor | float) -> Tensor:
+    """Return (N, C, H, W) with its values between the ``tail`` quantiles spread over [0, 1] and clipped."""
+    sample = image[..., ::3, ::3].flatten(1).sort(1).values
+    tails = torch.as_tensor(tail, device=image.device).expand(len(image), 1, 1, 1).reshape(-1, 1)
+    last = sample.shape[1] - 1
+    low = sample.gather(1, (tails * last).long())
+    high = sample.gather(1, ((1 - tails) * last).long())
+    return ((image - low[..., None, None]) / (high - low).clamp_min(1e-4)[..., None, None]).clamp(0, 1)
+
+
+def _grey(draw: Draw, dyes: Tensor, inverted: float) -> Tensor:
+    weights = torch.where(draw.chance(0.5), 1.0, draw.uniform(0.4, 1.2))
+    amount = dyes[:, :1] + dyes[:, 1:2] * weights[:, None] + dyes[:, 2:]
+    dark = draw.chance(inverted)[:, None]
+    return torch.where(dark, torch.exp(-draw.uniform(0.5, 2.0)[:, None] * amount), amount)
+
+
+def _coloured(draw: Draw, dyes: Tensor, inverted: float) -> Tensor:
+    """Absorption by stains (Beer-Lambert), emission of fluorophores, or one hue with darker parts."""
+    count = draw.count
+    own = torch.tensor(STAINS, device=draw.device) + 0.12 * _palette(draw, count, centred=True)
+    anything = _palette(draw, count)
+    known = draw.chance(0.6)
+    stains = torch.where(known, own, anything).clamp_min(0.02)
+    stains = stains / stains.norm(dim=-1, keepdim=True)
+    strength = torch.stack([draw.uniform(1.0, 2.6), draw.uniform(0.5, 1.8), draw.uniform(1.0, 2.6)], 1)[..., 0]
+    density = torch.einsum("ndc,ndhw->nchw", stains * strength, dyes)
+    white = 1 - 0.2 * _palette(draw, count)[:, 0] * draw.uniform(0, 1)[..., 0]
+    absorbed = white[..., None, None] * torch.exp(-density)
+    emitted = torch.einsum("ndc,ndhw->nchw", anything / anything.amax(-1, keepdim=True), dyes)
+    low, high = _palette(draw, count)[:, 0] * 0.35, 0.35 + 0.65 * _palette(draw, count)[:, 0]
+    warm = torch.tensor([[0.08, 0.02, 0.01], [1.0, 0.55, 0.3]], device=draw.device) * draw.uniform(0.7, 1.2)
+    eye = draw.chance(0.4)[:, 0]  # the colours of tissue in white light
+    low, high = torch.where(eye, warm[:, 0], low), torch.where(eye, warm[:, 1], high)
+    amount = dyes.sum(1, keepdim=True).clamp(0, 1.3)
+    tinted = low[..., None, None] + (high - low)[..., None, None] * amount
+    stained = draw.chance(inverted)[:, None]
+    other = torch.where(draw.chance(0.5)[:, None], emitted, tinted)
+    return torch.where(stained, absorbed, other)
+
+
+def _palette(draw: Draw, count: int, centred: bool = False) -> Tensor:
+    """Return (N, 3, 3) random colours, one a dye, shared by the views."""
+    colours = torch.stack([torch.cat([draw.uniform(0, 1) for _ in range(3)], -1)[:, 0] for _ in range(3)], 1)
+    return 2 * colours - 1 if centred else colours + 0.02
+
+
+def _blurred(draw: Draw, light: Tensor) -> Tensor:
+    sigma = torch.where(draw.chance(0.3), 0.0, draw.log_uniform(0.35, 2.6, jitter=0.1))
+    smooth = blur(light, sigma)
+    sharpened = 2 * light - smooth  # unsharp masking, as scanners do
+    return torch.where(draw.chance(0.07)[:, None], sharpened, smooth)
+
+
+def _shaded(draw: Draw, light: Tensor) -> Tensor:
+    size = light.shape[-1]
+    shading = swell(draw, size, draw.uniform(0.7, 2.5) * size, faster=0.5)
+    strength = draw.uniform(0, 0.35) * draw.chance(0.5)
+    axis = torch.linspace(-1, 1, size, device=draw.device)
+    vignette = (axis[:, None] ** 2 + axis[None] ** 2) * draw.uniform(0, 0.3) * draw.chance(0.2)
+    factor = (1 + strength * shading - vignette).clamp(0.15, 2.0)
+    veil = 0.3 * strength * shading * draw.chance(0.3)
+    return light * factor[:, None] + veil[:, None]
+
+
+def _noisy(draw: Draw, light: Tensor, read: Tensor, shot: Tensor) -> Tensor:
+    deviation = (read[:, None] ** 2 + shot[:, None] ** 2 * light.clamp_min(0)).sqrt()
+    noise = draw._normal(*light.shape)
+    return light + deviation * noise
+
+
+def _stripes(draw: Draw, light: Tensor) -> Tensor:
+    """Add line noise, a periodic pattern, and hot or dead pixels, each to a few episodes."""
+    count, _, height, width = light.shape
+    rows = draw._normal(count, 1, height, 1) * (draw.uniform(0, 0.06) * draw.chance(0.1))[:, None]
+    axis = torch.arange(width, device=draw.device)[None, None]
+    wave = torch.sin(2 * math.pi * (axis + draw.view_uniform(0, 50)) / draw.log_uniform(3, 40))
+    wave = wave * draw.uniform(0, 0.05) * draw.chance(0.06)
+    rate = draw.log_uniform(1e-4, 2e-2) * draw.chance(0.08)
+    dice = draw._uniform(count, 1, height, width)
+    light = torch.where(dice < rate[:, None] / 2, 1.0, torch.where(dice > 1 - rate[:, None] / 2, 0.0, light))
+    return light + rows + wave[:, None]
+
+
+def _blocky(image: Tensor, step: Tensor) -> Tensor:
+    """Quantise the cosine transform of 8x8 blocks, coarser for finer waves, as JPEG does."""
+    count, channels, height, width = image.shape
+    tall, wide = height // 8 * 8, width // 8 * 8
+    k = torch.arange(8, device=image.device, dtype=torch.float32)
+    basis = torch.cos(math.pi * (2 * k[None] + 1) * k[:, None] / 16) / 2
+    basis = torch.cat([basis[:1] / math.sqrt(2), basis[1:]])
+    blocks = image[..., :tall, :wide].reshape(count, channels, tall // 8, 8, wide // 8, 8).transpose(3, 4)
+    table = step.view(-1, 1, 1, 1, 1, 1) * (1 + k[:, None] + k[None])
+    waves = ((basis @ blocks @ basis.T) / table).round() * table
+    out = image.clone()
+    out[..., :tall, :wide] = (basis.T @ waves @ basis).transpose(3, 4).reshape(count, channels, tall, wide)
+    return out
