@@ -98,7 +98,7 @@ def test_normalising_grey_makes_three_channels_and_can_be_undone():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"query": torch.zeros(2, 3, 64, 64)}, "same size"),
+        ({"query": torch.zeros(2, 3, 64, 64)}, "of that size"),
         ({"images": torch.zeros(2, 0, 3, 32, 32), "targets": torch.zeros(2, 0, 3, 32, 32)}, "at least 1"),
         ({"targets": torch.zeros(2, 2, 3, 32, 32)}, "targets must match"),
         ({"ensemble": "mean"}, "ensemble must be"),
