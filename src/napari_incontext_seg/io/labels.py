@@ -26,6 +26,8 @@ from .tiff import write_tiff
 
 _SPOOL_CHUNK = 4096  # pixels; larger planes are cut, as a compressor takes 2 GB at most
 
+_CONFIDENCE_STEPS = np.float32(1024)  # three digits are more than a confidence is worth; noise would not compress
+
 
 class LabelWriter:
     """Writes the labels (and confidence) of a stack to a TIFF or OME-Zarr, however large, in bounded memory.
@@ -86,8 +88,9 @@ class LabelWriter:
         shape = (len(self._like), *self._like.plane_shape)
         chunks = (1, *(min(_SPOOL_CHUNK, n) for n in self._like.plane_shape))
         return zarr.create_array(
-            self._folder / "spool", name=name, shape=shape, chunks=chunks, dtype=dtype, dimension_names=("i", "y", "x")
-        )
+            self._folder / "spool", name=name, shape=shape, chunks=chunks, dtype=dtype, dimension_names=("i", "y", "x"),
+            chunk_key_encoding={"name": "default", "separator": "."},  # files side by side, not three folders each
+        )  # fmt: skip
 
     def write(self, position: int, labels: Any, confidence: Any = None) -> None:
         """Keep one plane on disk; it may be written again.
@@ -99,7 +102,7 @@ class LabelWriter:
         labels
             (Y, X), ids up to uint32.
         confidence
-            (Y, X) in [0, 1], or None.
+            (Y, X) in [0, 1], or None; kept in steps of 1/1024.
 
         Raises
         ------
@@ -116,7 +119,7 @@ class LabelWriter:
                 values = np.asarray(confidence, np.float32)
                 if values.shape != plane.shape:
                     raise InputError(f"confidence must match the labels {plane.shape}; got {values.shape}.")
-                self._confidence[position] = values
+                self._confidence[position] = np.rint(values * _CONFIDENCE_STEPS) / _CONFIDENCE_STEPS
                 self._has_confidence = True
         self._largest = max(self._largest, int(plane.max(initial=0)))
         self._written.add(position)

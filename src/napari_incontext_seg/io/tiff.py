@@ -22,7 +22,7 @@ from ..core.stack import Stack
 from ..errors import DegradedDataWarning, FileError, InputError
 from .lazy import PagedArray
 from .paths import stem
-from .units import imagej_symbol, ome_symbol, unit_name
+from .units import convert, imagej_symbol, ome_symbol, unit_name
 
 _CLASSIC_LIMIT = 2**32 - 2**25  # bytes; what tifffile, too, keeps below for a file with 32-bit offsets
 _UNNAMED = {1: "z", 2: "tz", 3: "tcz"}  # what axes that nobody named are taken for, by their number
@@ -39,15 +39,14 @@ class _Owner:
                 series = self.file.series
             except Exception as error:  # tifffile raises its own, struct.error, IndexError, ... for files that are none
                 raise FileError(f"{path} cannot be read as TIFF: {error}. It may be truncated or damaged.") from error
+        self.lock = threading.RLock()
+        weakref.finalize(self, self.file.close)
         if not series:
             raise FileError(f"{path} holds no image.")
         self._check_complete(path)
         if complaints:
-            warnings.warn(
-                f"{path.name} may be truncated or damaged: {complaints[0]}", DegradedDataWarning, stacklevel=5
-            )
-        self.lock = threading.RLock()
-        weakref.finalize(self, self.file.close)
+            message = f"{path.name} may be truncated or damaged: {complaints[0]}"
+            warnings.warn(message, DegradedDataWarning, stacklevel=5)
 
     def _check_complete(self, path: Path) -> None:
         """Raise FileError if the first series holds less than the file says: tifffile then just gives what is left."""
@@ -57,10 +56,8 @@ class _Owner:
         if self.file.shaped_metadata and first.kind != "imagej":
             said = prod(self.file.shaped_metadata[0].get("shape", ()))
         if said > held:
-            pages = prod(first.keyframe.shape)
-            raise FileError(
-                f"{path} is truncated or damaged: it says {said // pages} planes and holds {held // pages}."
-            )
+            page = prod(first.keyframe.shape)
+            raise FileError(f"{path} is truncated or damaged: it holds {held // page} of {said // page} planes.")
 
 
 @contextmanager
@@ -87,12 +84,10 @@ class TiffArray(PagedArray):
     def __init__(self, path: Path, owner: _Owner, series: tifffile.TiffPageSeries) -> None:
         page_shape = series.keyframe.shape
         if series.shape[len(series.shape) - len(page_shape) :] != page_shape:
-            raise FileError(
-                f"{path}: pages of {page_shape} in an image of {series.shape} cannot be read one at a time."
-            )
+            raise FileError(f"{path}: an image of {series.shape} in pages of {page_shape} is not supported.")
         super().__init__(series.shape, series.dtype, len(page_shape), path)
         self._pages = series.pages
-        self._offset = series.dataoffset
+        self._offset = None if series.is_multifile else series.dataoffset
         self._file_dtype = self.dtype.newbyteorder(owner.file.byteorder)
         self._page_shape = page_shape
         self._owner = owner
@@ -192,7 +187,7 @@ def _steps(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str
     """Axis letter -> (step, unit), for those the file knows."""
     try:
         if file.is_ome and file.ome_metadata:
-            return _ome_steps(file.ome_metadata)
+            return _ome_steps(file.ome_metadata, series.index)
         metadata = file.imagej_metadata or (file.shaped_metadata or ({},))[0]
         return _imagej_steps(metadata, series.keyframe)
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
@@ -200,9 +195,9 @@ def _steps(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str
         return {}
 
 
-def _ome_steps(text: str) -> dict[str, tuple[float, str]]:
+def _ome_steps(text: str, number: int) -> dict[str, tuple[float, str]]:
     image = tifffile.xml2dict(text)["OME"]["Image"]
-    pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
+    pixels = (image[number] if isinstance(image, list) else image)["Pixels"]
     keys = {a: (f"PhysicalSize{a.upper()}", "µm") for a in "zyx"} | {"t": ("TimeIncrement", "s")}
     return {
         axis: (float(pixels[key]), unit_name(pixels.get(f"{key}Unit", default)))
@@ -246,8 +241,8 @@ def write_tiff(
         imagej = not big and dtype.name in _IMAGEJ_DTYPES and axes in ("yx", "zyx", "tyx", "tzyx")
         note = {"Info": json.dumps(provenance, indent=1)} if imagej else {"provenance": dict(provenance)}
         options |= {"imagej": imagej, "metadata": {**_imagej_metadata(axes, steps), **note}}
-    y, x = like.spacing or (0.0, 0.0)
-    if y and x:
+    if like.spacing is not None:
+        y, x = convert(like.spacing[0], steps["y"][1], steps["x"][1]), like.spacing[1]  # in one unit, that of x
         options |= {"resolution": (1 / x, 1 / y), "resolutionunit": "NONE"}
     tifffile.imwrite(
         path, planes, shape=shape, dtype=dtype, photometric="minisblack", compression="zlib",
@@ -260,7 +255,7 @@ def _imagej_metadata(axes: str, steps: Mapping[str, tuple[float, str]]) -> dict[
     if steps["x"][1]:
         metadata["unit"] = imagej_symbol(steps["x"][1])
     if "z" in steps and steps["z"][1]:
-        metadata["spacing"] = abs(steps["z"][0])
+        metadata["spacing"] = convert(abs(steps["z"][0]), steps["z"][1], steps["x"][1])
     if "t" in steps and steps["t"][1]:
         metadata |= {"finterval": steps["t"][0], "tunit": imagej_symbol(steps["t"][1])}
     return metadata

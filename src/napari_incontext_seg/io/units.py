@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-# OME-Zarr name -> (symbol in ImageJ and plain TIFF, symbol in OME-XML, further spellings read)
-_UNITS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "angstrom": ("angstrom", "Å", ("a",)),
-    "nanometer": ("nm", "nm", ("nanometre", "nanometers")),
-    "micrometer": ("micron", "µm", ("um", "μm", "microns", "micrometre", "micrometers")),
-    "millimeter": ("mm", "mm", ("millimetre",)),
-    "centimeter": ("cm", "cm", ("centimetre",)),
-    "meter": ("m", "m", ("metre",)),
-    "millisecond": ("ms", "ms", ("msec",)),
-    "second": ("s", "s", ("sec", "seconds")),
-    "minute": ("min", "min", ("minutes",)),
-    "hour": ("h", "h", ("hr", "hours")),
+# OME-Zarr name -> (metres or seconds, symbol in ImageJ and plain TIFF, symbol in OME-XML, further spellings read)
+_UNITS: dict[str, tuple[float, str, str, tuple[str, ...]]] = {
+    "angstrom": (1e-10, "angstrom", "Å", ("a",)),
+    "nanometer": (1e-9, "nm", "nm", ("nanometre", "nanometers")),
+    "micrometer": (1e-6, "micron", "µm", ("um", "μm", "microns", "micrometre", "micrometers")),
+    "millimeter": (1e-3, "mm", "mm", ("millimetre",)),
+    "centimeter": (1e-2, "cm", "cm", ("centimetre",)),
+    "meter": (1.0, "m", "m", ("metre",)),
+    "millisecond": (1e-3, "ms", "ms", ("msec",)),
+    "second": (1.0, "s", "s", ("sec", "seconds")),
+    "minute": (60.0, "min", "min", ("minutes",)),
+    "hour": (3600.0, "h", "h", ("hr", "hours")),
 }
-_NAMES = {s.lower(): name for name, (ij, ome, more) in _UNITS.items() for s in (name, ij, ome, *more)}
+_NAMES = {s.lower(): name for name, (_, ij, ome, more) in _UNITS.items() for s in (name, ij, ome, *more)}
 
 
 def unit_name(symbol: object) -> str:
@@ -26,9 +26,16 @@ def unit_name(symbol: object) -> str:
 
 def imagej_symbol(name: str) -> str:
     """``"micrometer"`` -> ``"micron"``."""
-    return _UNITS[name][0] if name in _UNITS else name
+    return _UNITS[name][1] if name in _UNITS else name
 
 
 def ome_symbol(name: str) -> str:
     """``"micrometer"`` -> ``"µm"``."""
-    return _UNITS[name][1] if name in _UNITS else name
+    return _UNITS[name][2] if name in _UNITS else name
+
+
+def convert(value: float, unit: str, to: str) -> float:
+    """``(500, "nanometer", "micrometer")`` -> 0.5; unchanged where a unit is not known."""
+    if unit == to or unit not in _UNITS or to not in _UNITS:
+        return value
+    return value * _UNITS[unit][0] / _UNITS[to][0]
