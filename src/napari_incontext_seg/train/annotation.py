@@ -28,7 +28,7 @@ def annotate(draw: Draw, parts: Tensor, max_classes: int) -> Tensor:
         (N, H, W) int64, 0 = background.
     """
     classes = _classes(draw, parts, max_classes)
-    labels = torch.zeros_like(parts[:, 0], dtype=torch.long)
+    labels = torch.zeros_like(parts[:, 0], dtype=torch.uint8)
     carved = labels
     for part in range(parts.shape[1]):
         value = classes[:, part, None, None]
@@ -38,22 +38,22 @@ def annotate(draw: Draw, parts: Tensor, max_classes: int) -> Tensor:
     enough = _example_area(draw, carved) > 0.4 * _example_area(draw, labels)
     labels = torch.where(draw.spread(enough) & draw.chance(0.2), carved, labels)
     labels = _by_hand(draw, labels)
-    views = labels.unflatten(0, (draw.episodes, draw.views))
-    for value in range(1, max_classes + 1):  # no example shows it: it is not asked for in the query either
-        unseen = ~(views[:, 1:] == value).flatten(1).any(1)
-        views = torch.where((views == value) & unseen[:, None, None, None], 0, views)
-    return views.flatten(0, 1)
+    views = draw.by_episode(labels)
+    for number in range(1, max_classes + 1):  # no example shows it: it is not asked for in the query either
+        unseen = ~(views[:, 1:] == number).flatten(1).any(1)
+        views = torch.where((views == number) & unseen[:, None, None, None], 0, views)
+    return views.flatten(0, 1).long()
 
 
 def _example_area(draw: Draw, labels: Tensor) -> Tensor:
     """Return (episodes,) how many pixels of the examples are labelled."""
-    return (labels > 0).unflatten(0, (draw.episodes, draw.views))[:, 1:].float().sum((1, 2, 3))
+    return draw.by_episode(labels > 0)[:, 1:].float().sum((1, 2, 3))
 
 
 def _classes(draw: Draw, parts: Tensor, max_classes: int) -> Tensor:
     """Return (N, P) the class of each part, 0 for parts not asked for."""
     episodes, views, count = draw.episodes, draw.views, parts.shape[1]
-    share = parts.float().mean((-2, -1)).view(episodes, views, count)
+    share = draw.by_episode(parts.float().mean((-2, -1)))
     shown = ((share > MIN_SHARE) & (share < MAX_SHARE))[:, 1:].any(1)
     score = torch.where(shown, draw._uniform(episodes, count), -1.0)
     rank = score.argsort(1, descending=True).argsort(1)
@@ -64,7 +64,7 @@ def _classes(draw: Draw, parts: Tensor, max_classes: int) -> Tensor:
     # Now and then two parts are one class ("both kinds").
     merged = draw._uniform(episodes, 1) < 0.1
     classes = torch.where(merged & chosen, 1, classes)
-    return classes.repeat_interleave(views, 0)
+    return classes.repeat_interleave(views, 0).to(torch.uint8)
 
 
 def _by_hand(draw: Draw, labels: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def _by_hand(draw: Draw, labels: Tensor) -> Tensor:
     size = labels.shape[-1]
     wavelength = draw.log_uniform(12, 40)
     strength = draw.uniform(0, 0.9) * draw.chance(0.3)
-    axis = torch.arange(size, device=draw.device)
+    axis = torch.arange(size, device=draw.device, dtype=torch.float32)
     y = (axis[:, None] + strength * swell(draw, size, wavelength)).round().long().clamp(0, size - 1)
     x = (axis[None] + strength * swell(draw, size, wavelength)).round().long().clamp(0, size - 1)
     labels = labels.flatten(1).gather(1, (y * size + x).flatten(1)).view_as(labels)

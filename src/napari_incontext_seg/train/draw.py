@@ -15,6 +15,9 @@ import math
 import torch
 from torch import Tensor
 
+POOL = 160
+"""Parameters an episode may have."""
+
 
 class Draw:
     """Random numbers of one batch of episodes.
@@ -36,6 +39,9 @@ class Draw:
         self.generator = generator
         self.angle = angle
         self.shift = shift.reshape(self.count, 2)
+        # Parameters are taken from one pool, column by column: a GPU is slow at making one small tensor at a time.
+        self._pool = self._uniform(self.episodes, POOL).repeat_interleave(self.views, 0)[..., None, None]
+        self._taken = 0
 
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(shape, generator=self.generator, device=self.device)
@@ -43,13 +49,23 @@ class Draw:
     def _normal(self, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self.generator, device=self.device)
 
+    def _next(self) -> Tensor:
+        """Return (N, 1, 1) uniform in [0, 1], equal in the views of an episode."""
+        assert self._taken < POOL, "enlarge POOL"
+        self._taken += 1
+        return self._pool[:, self._taken - 1]
+
     def spread(self, values: Tensor) -> Tensor:
         """Repeat one value an episode (episodes,) over its views, as (N, 1, 1)."""
         return values.repeat_interleave(self.views).view(-1, 1, 1)
 
+    def by_episode(self, values: Tensor) -> Tensor:
+        """Return (N, ...) values as (episodes, views, ...)."""
+        return values.view(self.episodes, self.views, *values.shape[1:])
+
     def uniform(self, low: float, high: float, jitter: float = 0.0) -> Tensor:
         """Return (N, 1, 1) uniform parameters, shared by the views up to a relative ``jitter``."""
-        values = self.spread(low + (high - low) * self._uniform(self.episodes))
+        values = low + (high - low) * self._next()
         return values * (1 + jitter * self._normal(self.count, 1, 1)) if jitter else values
 
     def log_uniform(self, low: float, high: float, jitter: float = 0.0) -> Tensor:
@@ -59,7 +75,7 @@ class Draw:
 
     def chance(self, probability: float) -> Tensor:
         """Return (N, 1, 1) booleans, shared by the views."""
-        return self.spread(self._uniform(self.episodes)) < probability
+        return self._next() < probability
 
     def view_chance(self, probability: float) -> Tensor:
         """Return (N, 1, 1) booleans, one a view."""

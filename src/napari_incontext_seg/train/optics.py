@@ -14,7 +14,7 @@ STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 """Optical densities in red, green and blue of haematoxylin, eosin and DAB (Ruifrok & Johnston 2001)."""
 
 
-def form(draw: Draw, dyes: Tensor, colour: bool, inverted: float) -> Tensor:
+def form(draw: Draw, dyes: Tensor, colour: bool, inverted: Tensor) -> Tensor:
     """Take pictures of scenes; the views of an episode share microscope, camera and settings up to small changes.
 
     Parameters
@@ -24,7 +24,7 @@ def form(draw: Draw, dyes: Tensor, colour: bool, inverted: float) -> Tensor:
     colour
         Whether the result has three different channels.
     inverted
-        How often what holds dye is dark (absorption) rather than bright (emission).
+        (N, 1, 1) bool, whether what holds dye is dark (absorption) rather than bright (emission).
 
     Returns
     -------
@@ -62,14 +62,13 @@ def stretched(image: Tensor, tail: Tensor | float) -> Tensor:
     return ((image - low[..., None, None]) / (high - low).clamp_min(1e-4)[..., None, None]).clamp(0, 1)
 
 
-def _grey(draw: Draw, dyes: Tensor, inverted: float) -> Tensor:
+def _grey(draw: Draw, dyes: Tensor, inverted: Tensor) -> Tensor:
     weights = torch.where(draw.chance(0.5), 1.0, draw.uniform(0.4, 1.2))
     amount = dyes[:, :1] + dyes[:, 1:2] * weights[:, None] + dyes[:, 2:]
-    dark = draw.chance(inverted)[:, None]
-    return torch.where(dark, torch.exp(-draw.uniform(0.5, 2.0)[:, None] * amount), amount)
+    return torch.where(inverted[:, None], torch.exp(-draw.uniform(0.5, 2.0)[:, None] * amount), amount)
 
 
-def _coloured(draw: Draw, dyes: Tensor, inverted: float) -> Tensor:
+def _coloured(draw: Draw, dyes: Tensor, inverted: Tensor) -> Tensor:
     """Absorption by stains (Beer-Lambert), emission of fluorophores, or one hue with darker parts."""
     count = draw.count
     own = torch.tensor(STAINS, device=draw.device) + 0.12 * _palette(draw, count, centred=True)
@@ -88,9 +87,8 @@ def _coloured(draw: Draw, dyes: Tensor, inverted: float) -> Tensor:
     low, high = torch.where(eye, warm[:, 0], low), torch.where(eye, warm[:, 1], high)
     amount = dyes.sum(1, keepdim=True).clamp(0, 1.3)
     tinted = low[..., None, None] + (high - low)[..., None, None] * amount
-    stained = draw.chance(inverted)[:, None]
     other = torch.where(draw.chance(0.5)[:, None], emitted, tinted)
-    return torch.where(stained, absorbed, other)
+    return torch.where(inverted[:, None], absorbed, other)
 
 
 def _palette(draw: Draw, count: int, centred: bool = False) -> Tensor:

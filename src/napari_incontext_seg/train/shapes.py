@@ -1,4 +1,4 @@
-"""Shapes in any number at a constant cost a pixel: objects on a jittered lattice, and branching trees of tubes."""
+"""Objects in any number at a constant cost a pixel: each pixel looks at the nearest places of a jittered lattice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .draw import Draw
-from .textures import frequencies, standardized, swell
+from .textures import standardized, swell
 
 LATTICE = 32
 """Objects repeat after this many lattice cells: more than an image shows."""
@@ -59,12 +59,14 @@ class Objects:
     def pointed(self, power: Tensor, skew: Tensor | float = 0.0) -> Objects:
         """Return the objects with outlines of a power norm: 2 an ellipse, 1 a diamond, less a star, more a box.
 
-        ``skew`` 0 to 1 bends and tapers each in its own way.
+        ``skew`` 0 to 1 bends, tapers and lobes each in its own way.
         """
         bend, taper = (self.traits[:, 2] - 0.5) * skew * 1.6, (self.traits[:, 3] - 0.5) * skew * 1.6
         across = (self.across + bend * (self.along**2 - 0.4)) / (1 + taper * self.along.clamp(-1.2, 1.2))
         norm = (self.along.abs() ** power + across.abs() ** power + 1e-6) ** (1 / power)
-        return replace(self, depth=(1 - norm) * self.radius)
+        turn = torch.atan2(across, self.along)
+        lobes = torch.cos((2 + (self.traits[:, 1] * 4).floor()) * turn + 20 * self.traits[:, 2])
+        return replace(self, depth=(1 - norm * (1 + 0.3 * skew * lobes)) * self.radius)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +105,8 @@ def objects(draw: Draw, grid: Tensor, place: Placement, reach: int = 2) -> Objec
     centred = 0.5 if reach == 2 else 0.0
     first_y, first_x = (y + centred).floor() - 1, (x + centred).floor() - 1
     y, x = y - first_y, x - first_x
-    first_y, first_x = first_y.long(), first_x.long()
-    start = torch.arange(count, device=grid.device)[:, None] * LATTICE**2
+    first_y, first_x = first_y.int(), first_x.int()
+    start = torch.arange(count, device=grid.device, dtype=torch.int32)[:, None] * LATTICE**2
     best = torch.full_like(y, 1e9)
     second, winner = best, torch.zeros_like(first_y)
     for dy in range(reach):
@@ -131,7 +133,7 @@ def objects(draw: Draw, grid: Tensor, place: Placement, reach: int = 2) -> Objec
         across=(off_x * look[0] - off_y * look[1]) * look[3],
         radius=radius,
         wall=(next_norm - norm) * radius / 2,
-        identity=cell.view(shape),
+        identity=cell.view(shape).long(),
         kind=look[4] < 0,
         traits=look[5:].movedim(0, 1),
     )
@@ -175,126 +177,3 @@ def _table(draw: Draw, place: Placement, reach: int) -> tuple[Tensor, Tensor]:
     traits = draw.quantile(4, cells).movedim(1, 0)
     looks = torch.cat([torch.stack([cosine, sine, long, short, torch.where(kind, -radius, radius)]), traits])
     return forms.flatten(1), looks.flatten(1)
-
-
-# ---- trees --------------------------------------------------------------------------------------------------------
-
-SIGMAS = (0.5, 0.85, 1.45, 2.5, 4.3)
-
-
-@dataclass(frozen=True, eq=False)
-class Trees:
-    """Two groups of tubes; ``fields`` (N, 2, H, W) is above 0.5 inside a tube and smooth across it."""
-
-    fields: Tensor
-
-
-def trees(
-    draw: Draw, size: int, radius: Tensor, bend: Tensor, branching: Tensor, from_point: Tensor, density: Tensor
-) -> Trees:
-    """Grow trees of tubes.
-
-    ``radius`` pixels of a trunk; ``bend`` radians of turning along the image; ``branching`` 0 to 1; ``from_point``
-    bool, all trunks start at one place; ``density`` 0 to 1, the share of 8 trunks that grow. Thick and thin tubes are
-    two groups in half of the episodes, trunks with their branches in the others.
-    """
-    trunks = 8
-    point = size * (0.5 * draw.normal(1, 2).clamp(-1, 1) * 0.8)
-    spread_out = size * 0.75 * (2 * draw.quantile(trunks, 2) - 1)
-    start = torch.where(from_point, point + 2 * draw.normal(trunks, 2), spread_out)
-    sector = torch.arange(trunks, device=draw.device) * (2 * math.pi / trunks)  # trunks of one root part ways
-    heading = sector + 0.8 * draw.quantile(trunks) + draw.uniform(0, 2 * math.pi)[..., 0]
-    alive = (draw.quantile(trunks) < density[..., 0]).float()
-    alive[:, :2] = 1.0
-    group = (draw.quantile(trunks) < 0.5).float()
-    width = radius[..., 0] * (0.35 * draw.normal(trunks)).exp()
-    level = _grow(draw, start, heading, width, alive, group, 1.3 * size, bend)
-    levels = [level]
-    for children, length in ((5, 0.6), (4, 0.3)):
-        level = _grow(draw, *_branch(draw, level, children, branching), length * size, 1.4 * bend)
-        levels.append(level)
-    by_width = draw.chance(0.5)[..., 0]
-    splats = [
-        (
-            path.flatten(1, 2) + draw.shift[:, None] + (size - 1) / 2,
-            width.flatten(1),
-            alive[..., None].expand(width.shape).flatten(1),
-            torch.where(
-                by_width,
-                (width.flatten(1) < 0.55 * radius[..., 0]).float(),
-                group[..., None].expand(width.shape).flatten(1),
-            ),
-        )
-        for path, _, width, alive, group in levels
-    ]
-    return Trees(_tubes(size, *(torch.cat(parts, 1) for parts in zip(*splats, strict=True))))
-
-
-_Level = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-
-
-def _grow(
-    draw: Draw, start: Tensor, heading: Tensor, width: Tensor, alive: Tensor, group: Tensor, length: float, bend: Tensor
-) -> _Level:
-    """Return paths (N, M, T, 2), headings and widths (N, M, T): random walks with inertia, tapering.
-
-    ``start`` (N, M, 2) is relative to the image's centre; the others are (N, M).
-    """
-    steps = max(8, int(length / 4))
-    turns = draw.normal(start.shape[1], steps) * bend / math.sqrt(steps)
-    smooth = turns + turns.roll(1, -1) + turns.roll(2, -1)
-    heading = heading[..., None] + smooth.cumsum(-1) / 1.7
-    direction = torch.stack([heading.sin(), heading.cos()], -1)
-    path = start[:, :, None] + direction.cumsum(2) * (length / steps)
-    taper = torch.linspace(1, 0.45, steps, device=draw.device)
-    return path, heading, width[..., None] * taper, alive, group
-
-
-def _branch(draw: Draw, parent: _Level, children: int, branching: Tensor) -> tuple[Tensor, ...]:
-    """Return starts, headings, widths, life and group (N, M * children) of branches off ``parent``."""
-    path, heading, width, alive, group = parent
-    count, many, steps = heading.shape
-    where = (draw.quantile(many, children) * (steps - 1)).long().clamp(0, steps - 1)
-    start = path.gather(2, where[..., None].expand(-1, -1, -1, 2)).flatten(1, 2)
-    side = torch.where(draw.normal(many, children) > 0, 1.0, -1.0)
-    turned = heading.gather(2, where) + side * (0.5 + 0.6 * draw.quantile(many, children))
-    narrow = width.gather(2, where) * (0.4 + 0.45 * draw.quantile(many, children))
-    lives = alive[..., None] * (draw.quantile(many, children) < branching)
-    groups = group[..., None].expand(count, many, children)
-    return start, turned.flatten(1), narrow.flatten(1), lives.flatten(1), groups.flatten(1)
-
-
-def _tubes(size: int, path: Tensor, width: Tensor, alive: Tensor, group: Tensor) -> Tensor:
-    """Splat points (N, P, 2) with radii (N, P) and blur each by its own radius; returns (N, 2, size, size)."""
-    count = len(path)
-    sigma = torch.tensor(SIGMAS, device=path.device)
-    reach = 1.18  # radius of a tube of amplitude 1 at half its height, in sigmas
-    width = width.clamp_min(0.72)  # thinner ones would be dotted
-    slot = (torch.bucketize(width / reach, sigma) - 1).clamp(0, len(SIGMAS) - 1)
-    scale = sigma[slot]
-    amplitude = 0.5 * torch.exp((width / scale) ** 2 / 2).clamp(max=8.0)
-    points = 4  # a point stands for about this many pixels of length, made denser below
-    offsets = torch.linspace(0, 1, points + 1, device=path.device)[:-1]
-    ahead = torch.cat([path[:, 1:], path[:, -1:]], 1)
-    step = ahead - path
-    joined = step.norm(dim=-1) < 12  # the next point belongs to the same path
-    dense = path[..., None, :] + torch.where(joined[..., None], step, 0.0)[..., None, :] * offsets[:, None]
-    spacing = torch.where(joined, step.norm(dim=-1), 1.0) / points
-    mass = alive * joined * amplitude * scale * math.sqrt(2 * math.pi) * spacing
-    mass, slot, group = (v[..., None].expand(*v.shape, points).flatten(1) for v in (mass, slot, group))
-    dense = dense.flatten(1, 2)
-    channel = (group.long() * len(SIGMAS) + slot) * size * size
-    image = torch.zeros(count, 2 * len(SIGMAS) * size * size, device=path.device)
-    corner = dense.floor()
-    part = dense - corner
-    for dy in (0, 1):
-        for dx in (0, 1):
-            y, x = corner[..., 0].long() + dy, corner[..., 1].long() + dx
-            weight = (part[..., 0] - (1 - dy)).abs() * (part[..., 1] - (1 - dx)).abs()
-            valid = (y >= 0) & (y < size) & (x >= 0) & (x < size)
-            index = channel + y.clamp(0, size - 1) * size + x.clamp(0, size - 1)
-            image.scatter_add_(1, index, mass * weight * valid)
-    f_y, f_x = frequencies(size, size, path.device)
-    gain = torch.exp(-2 * math.pi**2 * sigma[:, None, None] ** 2 * (f_y * f_y + f_x * f_x))
-    spectrum = torch.fft.rfft2(image.view(count, 2, len(SIGMAS), size, size))
-    return torch.fft.irfft2((spectrum * gain).sum(2), s=(size, size))

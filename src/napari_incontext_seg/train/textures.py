@@ -35,7 +35,7 @@ def _radius(size: int, wavelength: Tensor, stretch: Tensor | None, angle: Tensor
 
 
 def _synthesize(draw: Draw, size: int, gain: Tensor, faster: float, scale: float = 1.0) -> Tensor:
-    field = torch.fft.irfft2(draw.noise_spectrum(size, faster, scale) * gain, s=(size, size))
+    field: Tensor = torch.fft.irfft2(draw.noise_spectrum(size, faster, scale) * gain, s=(size, size))
     field = field - field.mean((-2, -1), keepdim=True)
     return field / field.std((-2, -1), keepdim=True).clamp_min(1e-8)
 
@@ -84,10 +84,18 @@ def blur(image: Tensor, sigma: Tensor) -> Tensor:
     framed = functional.pad(image.flatten(1, -3) if image.ndim > 3 else image[:, None], [pad] * 4, mode="reflect")
     y, x = frequencies(height + 2 * pad, width + 2 * pad, image.device)
     gain = torch.exp(-2 * math.pi**2 * sigma**2 * (y * y + x * x))[:, None]
-    smooth = torch.fft.irfft2(torch.fft.rfft2(framed) * gain, s=framed.shape[-2:])
+    smooth: Tensor = torch.fft.irfft2(torch.fft.rfft2(framed) * gain, s=framed.shape[-2:])
     return smooth[..., pad : pad + height, pad : pad + width].reshape(image.shape)
 
 
 def standardized(field: Tensor) -> Tensor:
     """Return ``field`` with its values replaced by roughly uniform ones in [0, 1] (a normal field's quantiles)."""
     return 0.5 + 0.5 * torch.erf(field / math.sqrt(2))
+
+
+def specks(draw: Draw, size: int, radius: Tensor, rarity: Tensor, faster: float = 1.5) -> Tensor:
+    """Return (N, H, W) of small round spots of about ``radius`` pixels: above 0 inside, about 1 at their centres.
+
+    ``rarity`` in standard deviations of a field: 1.5 crowded, 3 a few.
+    """
+    return grain(draw, size, radius * 3.5, 0.3, faster=faster) - rarity

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..draw import Draw
 from ..shapes import Objects, Placement, canvas, objects, warp
-from ..textures import blur, cloud, grain, standardized, swell
+from ..textures import blur, cloud, grain, specks, standardized, swell
 from .scene import Scene, band, mix, scene, soft
 
 
@@ -61,17 +61,20 @@ def fluorescent_nuclei(draw: Draw, size: int) -> Scene:
     body = soft(nuclei.depth, draw.uniform(0.6, 0.35 * 6)) * level * dome * grainy * (1 + signed * hole)
     haze = blur(body, radius * draw.uniform(0.6, 2.0)) * draw.uniform(0, 0.5)
     cytoplasm, whole = _cytoplasm(draw, size, nuclei, radius)
-    debris = objects(
-        draw,
-        canvas(draw, size),
-        Placement(draw.log_uniform(1.2, 4), spacing=8.0, presence=draw.uniform(0, 0.5), variation=0.5),
-    )
-    dust = soft(debris.depth, 1.0) * torch.exp(debris.traits[:, 0] * 2 - 1.5) * draw.chance(0.4)
+    debris = specks(draw, size, draw.log_uniform(1.2, 4), draw.uniform(2.2, 3.2))
+    dust = soft(debris * 4, 1.0) * torch.exp(debris.clamp(0)) * draw.uniform(0.3, 1.2) * draw.chance(0.4)
     ground = draw.uniform(0.02, 0.25) * (1 + 0.3 * swell(draw, size, draw.uniform(40, 200)))
     bright = nuclei.inside & (level > 1) & draw.chance(0.4)
     return scene(
         [0.8 * body + haze, cytoplasm + ground, dust],
-        [whole, nuclei.inside, nuclei.inside & nuclei.kind, bright, hole & nuclei.inside & (signed != 0), dust > 0.3],
+        [
+            whole,
+            nuclei.inside,
+            nuclei.inside & nuclei.kind,
+            bright,
+            hole & nuclei.inside & (signed != 0),
+            (debris > 0.2) & (dust > 0),
+        ],
         _identity(nuclei),
     )
 
@@ -125,7 +128,7 @@ def phase_contrast(draw: Draw, size: int) -> Scene:
         draw.uniform(0.35, 0.6)
         + 0.02 * cloud(draw, size, draw.uniform(4, 30), 2.0)
         + dark
-        * (mean * body - halo * draw.log_uniform(0.08, 0.8) - edge * draw.log_uniform(0.03, 0.35) * (1 - rounded))
+        * (mean * body - halo * draw.log_uniform(0.15, 0.8) - edge * draw.log_uniform(0.06, 0.35) * (1 - rounded))
         + clumps * granules * draw.uniform(0.02, 0.2) * (1 - rounded)
         + draw.uniform(0.2, 0.6) * glow
         + draw.uniform(0.1, 0.5)
@@ -134,16 +137,12 @@ def phase_contrast(draw: Draw, size: int) -> Scene:
     )
     nucleus = (soft(depth - 0.45 * cells.radius, 1.5) > 0.5) & ~cells.kind & draw.chance(0.5)
     image = image + nucleus * draw.uniform(-0.12, 0.12)
-    specks = objects(
-        draw,
-        canvas(draw, size),
-        Placement(draw.log_uniform(1, 2.5), spacing=9.0, presence=draw.uniform(0, 0.7), variation=0.5),
-    )
-    speck = soft(specks.depth, 1.0) * (1 - body) * (specks.traits[:, 0] - 0.65)
+    debris = specks(draw, size, draw.log_uniform(1, 3), draw.uniform(1.8, 3))
+    speck = soft(debris * 4, 1.0) * (1 - body) * draw.uniform(0.2, 0.7) * draw.sign(0.3)
     kinds = inside & cells.kind
     return scene(
         [image + 0.5 * speck],
-        [inside, inside & ~cells.kind, nucleus & inside, kinds, speck.abs() > 0.25],
+        [inside, inside & ~cells.kind, nucleus & inside, kinds, (debris > 0.1) & ~inside & draw.chance(0.4)],
         torch.where(inside, cells.identity + 1, 0),
     )
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ..draw import Draw
-from ..shapes import Placement, canvas, objects, trees, warp
-from ..textures import blur, cloud, grain, standardized, swell
+from ..shapes import Placement, canvas, objects, warp
+from ..textures import blur, cloud, grain, specks, standardized, swell
+from ..trees import trees
 from .cells import kinds_place, wobble
 from .scene import Scene, band, mix, scene, soft
 
@@ -20,7 +21,7 @@ def vessels(draw: Draw, size: int) -> Scene:
     grown = trees(
         draw, size, radius, draw.log_uniform(0.3, 2.0), draw.uniform(0.4, 1.0), draw.chance(0.5), draw.uniform(0.2, 0.9)
     )
-    first, second = grown.fields.unbind(1)
+    first, second = grown.unbind(1)
     contrast = draw.uniform(0.15, 0.6)
     faint = torch.where(draw.chance(0.6), draw.uniform(0.4, 1.0), 1.0)
     tube = 1 - torch.exp(-1.3 * first.clamp(0))
@@ -32,12 +33,8 @@ def vessels(draw: Draw, size: int) -> Scene:
     ground = ground + draw.uniform(0, 0.02) * grain(draw, size, draw.uniform(2, 6), 0.5, faster=9)
     disc = objects(draw, canvas(draw, size), Placement(size * draw.uniform(0.05, 0.14), spacing=7.0, presence=0.5))
     lit = soft(disc.depth, draw.uniform(2, 6)) * draw.uniform(0, 0.5) * draw.chance(0.4)
-    spots = objects(
-        draw,
-        wobble(draw, canvas(draw, size), radius),
-        Placement(radius * 1.2, spacing=9.0, presence=draw.uniform(0, 0.5), variation=0.4),
-    )
-    lesion = soft(spots.depth, 1.5) * draw.uniform(-0.3, 0.4) * draw.chance(0.4)
+    spots = specks(draw, size, radius * 1.5, draw.uniform(1.8, 3))
+    lesion = soft(spots * 4, 1.5) * draw.uniform(-0.3, 0.4) * draw.chance(0.4)
     axis = torch.arange(size, device=draw.device) - size / 2
     centre = size * draw.normal(2, 1, 1, faster=0.3) * 0.08
     reach = ((axis[:, None] - centre[:, 0]) ** 2 + (axis[None] - centre[:, 1]) ** 2).sqrt()
@@ -55,7 +52,7 @@ def vessels(draw: Draw, size: int) -> Scene:
             ((first > threshold) | (second > threshold)) & field,
             (first > threshold) & field,
             (second > threshold) & field,
-            (lesion.abs() > 0.05) & field,
+            (spots > 0) & (lesion.abs() > 0.03) & field,
         ],
     )
 
@@ -65,7 +62,7 @@ def fibres(draw: Draw, size: int) -> Scene:
     radius = draw.log_uniform(0.6, 4, jitter=0.05)
     nowhere = draw.uniform(0, 0.25)
     grown = trees(draw, size, radius, draw.uniform(0.2, 3.5), nowhere, draw.chance(0.15), draw.uniform(0.3, 1.0))
-    first, second = grown.fields.unbind(1)
+    first, second = grown.unbind(1)
     place = kinds_place(draw, draw.log_uniform(2, 12), draw.uniform(2.5, 5), draw.uniform(0, 0.9), draw.uniform(1, 2))
     blobs = objects(draw, wobble(draw, canvas(draw, size), place.radius), place)
     beads = 1 + draw.uniform(0, 0.6) * grain(draw, size, draw.uniform(3, 12), 0.4)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from ..draw import Draw
 from ..shapes import Objects, Placement, canvas, objects, warp
-from ..textures import blur, cloud, grain, standardized, swell
+from ..textures import blur, cloud, grain, specks, standardized, swell
 from .cells import kinds_place, wobble
 from .scene import Scene, band, scene, soft
 
@@ -16,14 +18,16 @@ def _packed(draw: Draw, size: int, radius: Tensor, bend: float = 1.0) -> tuple[O
     """Return large and small cells that fill the plane, where the small ones are, and the distance to any wall."""
     grid = warp(draw, canvas(draw, size), radius * 7, draw.uniform(0.1, 0.45))
     grid = warp(draw, grid, radius * draw.uniform(1.0, 2.5), draw.uniform(0.05, 0.35) * bend)
-    shape = {
-        "variation": draw.uniform(0.05, 0.4),
-        "aspect": draw.uniform(1.0, 1.6),
-        "order": draw.uniform(0, 1),
-        "jitter": 0.42,
-    }
-    large = objects(draw, grid, Placement(radius, spacing=1.8, **shape), reach=3)
-    small = objects(draw, grid, Placement(radius * draw.uniform(0.3, 0.5), spacing=1.8, **shape), reach=3)
+    place = Placement(
+        radius,
+        spacing=1.8,
+        variation=draw.uniform(0.05, 0.4),
+        aspect=draw.uniform(1.0, 1.6),
+        order=draw.uniform(0, 1),
+        jitter=0.42,
+    )
+    large = objects(draw, grid, place, reach=3)
+    small = objects(draw, grid, replace(place, radius=radius * draw.uniform(0.3, 0.5)), reach=3)
     split = large.traits[:, 1] < draw.uniform(0.0, 0.8)
     wall = torch.where(split, torch.minimum(large.wall, small.wall), large.wall)
     return large, small, split, wall
@@ -44,7 +48,7 @@ def electron_neuropil(draw: Draw, size: int) -> Scene:
     traits = torch.where(split[:, None], small.traits, large.traits)
     shade = (traits[:, 0] - 0.5) * draw.uniform(0, 0.3)
     roughness = draw.uniform(0.03, 0.12) * (0.5 + traits[:, 2])
-    cytoplasm = draw.uniform(0.15, 0.4) + shade + roughness * fine + draw.uniform(0.01, 0.06) * coarse
+    cytoplasm = draw.uniform(0.1, 0.35) + shade + roughness * fine + draw.uniform(0.01, 0.06) * coarse
     mito_depth, mito_along, present = _organelle(draw, large, split, wall - thickness - 1, 0.7)
     body_depth, _, has_body = _organelle(draw, large, split, wall - thickness - 1, 0.4)
     mito = (mito_depth > 0) & present
@@ -57,25 +61,22 @@ def electron_neuropil(draw: Draw, size: int) -> Scene:
         + 0.6 * band(mito_depth - 0.8, draw.uniform(0.7, 1.3))
     )
     lysosome = draw.uniform(-0.1, 0.6) + 0.1 * fine
-    vesicles = objects(
-        draw, canvas(draw, size), Placement(draw.uniform(1.6, 3.2), spacing=2.4, presence=draw.uniform(0.3, 1))
-    )
-    crowd = (cloud(draw, size, radius, 3.0) > draw.uniform(0.5, 2.0)) & (traits[:, 3] < 0.6)
-    ring = band(vesicles.depth - 0.7, draw.uniform(0.6, 0.9)) * crowd * room * draw.uniform(0.15, 0.5)
+    vesicles = specks(draw, size, draw.uniform(1.4, 3), draw.uniform(0.6, 1.6), faster=9)
+    crowd = (swell(draw, size, radius * 1.5) > draw.uniform(0.3, 1.5)) & (traits[:, 3] < 0.6)
+    ring = band(vesicles - 0.3, draw.uniform(0.25, 0.5)) * crowd * room * draw.uniform(0.2, 0.5)
     density = (swell(draw, size, radius * 0.7) > draw.uniform(2.0, 3.0)) & (wall < 3 * thickness + 2)
     amount = cytoplasm + ring
     amount = amount + mito * matrix + other * lysosome
-    amount = torch.maximum(amount, (draw.uniform(0.65, 0.95) + 0.07 * fine) * (line - gap)) + density * 0.3
+    amount = torch.maximum(amount, (draw.uniform(0.7, 1.1) + 0.07 * fine) * (line - gap)) + density * 0.3
     walls = wall < thickness * (1 + loose) * draw.uniform(0.9, 1.3) + 0.3
     return scene(
         [amount.clamp(0, 1.3)],
         [
-            ~walls & draw.chance(0.3),
-            split & ~walls & draw.chance(0.3),
+            ~walls & draw.chance(0.2),
             walls | density,
             mito,
             other,
-            crowd & room.gt(0.5),
+            crowd & (room > 0.5) & draw.chance(0.2),
         ],
         torch.where(walls, 0, torch.where(split, small.identity + 577, large.identity + 1)),
     )
