@@ -202,10 +202,12 @@ def test_pages_of_a_file_are_a_collection_with_names(tmp_path: Path) -> None:
 
 def test_further_images_of_a_file_are_told_of(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "two.ome.tif", ome=True) as file:
-        file.write(ramp(3, 8, 9), photometric="minisblack", metadata={"axes": "ZYX"})
-        file.write(ramp(3, 4, 5), photometric="minisblack", metadata={"axes": "ZYX"})
+        file.write(ramp(3, 8, 9), photometric="minisblack", metadata={"axes": "ZYX", "PhysicalSizeX": 1})
+        file.write(ramp(3, 4, 5), photometric="minisblack", metadata={"axes": "ZYX", "PhysicalSizeX": 2})
     with pytest.warns(DegradedDataWarning, match="holds 2 images"):
         assert open_stack(tmp_path / "two.ome.tif").data.shape == (3, 8, 9)
+    images = open_images(tmp_path / "two.ome.tif")
+    assert [(image.plane_shape, image.scale[1]) for image in images] == [((8, 9), 1)] * 3 + [((4, 5), 2)] * 3
 
 
 def test_threads_may_share_a_stack(tmp_path: Path) -> None:

@@ -142,12 +142,15 @@ class LabelWriter:
                 targets = self._make_zarr(dtype, record) if self._is_zarr else self._make_tiffs(dtype, record)
                 for made, target in targets:
                     replace_by(made, target)
-        except InContextError as error:
+        except BaseException as error:  # Ctrl-C too
             for made in self._folder.iterdir():
                 if made.name != "spool":
                     shutil.rmtree(made, ignore_errors=True) if made.is_dir() else made.unlink()
-            kept = self._folder / "spool" / "labels"
-            raise type(error)(f"{error} The {len(self._written)} finished slices are kept in {kept} (Zarr).") from error
+            kept = f"The {len(self._written)} finished slices are kept in {self._folder / 'spool' / 'labels'} (Zarr)."
+            if isinstance(error, InContextError):
+                raise type(error)(f"{error} {kept}") from error
+            error.add_note(kept)
+            raise
         if not self._is_zarr and not self._has_confidence:
             self._confidence_path.unlink(missing_ok=True)  # of an earlier run, now replaced
         shutil.rmtree(self._folder, ignore_errors=True)

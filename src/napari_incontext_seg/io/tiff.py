@@ -187,7 +187,7 @@ def _steps(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str
     """Axis letter -> (step, unit), for those the file knows."""
     try:
         if file.is_ome and file.ome_metadata:
-            return _ome_steps(file.ome_metadata, series.index)
+            return _ome_steps(file.ome_metadata, file.series.index(series))
         metadata = file.imagej_metadata or (file.shaped_metadata or ({},))[0]
         return _imagej_steps(metadata, series.keyframe)
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
