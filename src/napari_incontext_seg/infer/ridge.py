@@ -1,0 +1,169 @@
+"""Ridge regression of classes on random Fourier features, in torch: what `guess` learns with, on any device.
+
+References
+----------
+Rahimi and Recht, Random features for large-scale kernel machines (2007).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+FEATURES = 512  # random Fourier features
+RIDGE = 0.02  # a pixel
+FOLD_GRIDS = (4, 8, 16, 32, 64)  # cells a side of the chequerboard that makes the two folds
+BLOCK = {"cpu": 2**13}  # pixels whose Fourier features are held at a time: few enough for the cache
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The pixels of an example that are fitted: P of each of B planes.
+
+    Parameters
+    ----------
+    index
+        (B, P) into the flattened plane.
+    target
+        (B, P, K), 1 at the pixel's class, all 0 where not annotated.
+    weight
+        (B, P), 0 where not annotated.
+    fold
+        (B, P) 0 or 1.
+    """
+
+    index: Tensor
+    target: Tensor
+    weight: Tensor
+    fold: Tensor
+
+    @classmethod
+    def drawn(cls, targets: Tensor, valid: Tensor, count: int) -> Sample:
+        """Draw up to ``count`` annotated pixels of targets (B, K, H, W).
+
+        Small classes are drawn more densely (each in proportion to the root of its size) and weigh less for it.
+        """
+        height, width = valid.shape[1:]
+        flat = targets.flatten(2) * valid.flatten(1)[:, None]
+        sizes = flat.sum(2)
+        density = torch.einsum("bk,bkn->bn", sizes.clamp_min(1).rsqrt(), flat)
+        noise = torch.rand(height * width, generator=torch.Generator().manual_seed(0)).to(flat.device)
+        # the largest of these keys are a draw without replacement in proportion to density (Efraimidis and Spirakis)
+        keys = noise.clamp(1e-7, 1 - 1e-7).log() / density.clamp_min(1e-20)
+        index = keys.topk(min(count, height * width), dim=1).indices
+        target = flat.gather(2, index[:, None].expand(-1, flat.shape[1], -1))
+        weight = torch.einsum("bk,bkp->bp", sizes / target.sum(2).clamp_min(1), target)
+        return cls(index, target.mT.contiguous(), weight, _folds(index, target, (height, width)))
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Normal equations of the pixels of each fold, float64: they add up over examples.
+
+    Parameters
+    ----------
+    gram
+        (2, B, L, L), products of L lifted features.
+    moment
+        (2, B, L, K), of lifted features and classes.
+    weight
+        (2, B)
+    """
+
+    gram: Tensor
+    moment: Tensor
+    weight: Tensor
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(self.gram + other.gram, self.moment + other.moment, self.weight + other.weight)
+
+    def solve(self) -> tuple[Tensor, Tensor]:
+        """Regression weights (2, B, L, K) for each fold, fitted on the other, and (B, L, K), fitted on both."""
+        gram, moment, weight = (torch.cat([a.flip(0), a.sum(0, keepdim=True)]) for a in
+                                (self.gram, self.moment, self.weight))  # fmt: skip
+        ridge = (RIDGE * weight.clamp_min(1)[..., None]).repeat(1, 1, gram.shape[-1])
+        ridge[..., -1] *= 1e-6  # the constant is not shrunk
+        solved = torch.linalg.solve(gram + torch.diag_embed(ridge), moment).float()
+        return solved[:2], solved[2]
+
+
+@dataclass(frozen=True, eq=False)
+class Lift:
+    """F standardised features, their random Fourier features, and a constant: L = FEATURES + F + 1 in all.
+
+    Parameters
+    ----------
+    mean, deviation
+        (B, 1, F) of the features.
+    frequencies
+        (F + 1, FEATURES), the last row the phases.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    frequencies: Tensor
+
+    @classmethod
+    def fitted(cls, features: Tensor) -> Lift:
+        """Of features (B, N, F). The frequencies depend on F alone: the same on every run and device."""
+        generator, count = torch.Generator().manual_seed(0), features.shape[2]
+        frequencies = torch.randn(count, FEATURES, generator=generator) / math.sqrt(count)
+        phases = 2 * math.pi * torch.rand(1, FEATURES, generator=generator)
+        deviation, mean = torch.std_mean(features, 1, keepdim=True, correction=0)
+        return cls(mean, deviation + 1e-4, torch.cat([frequencies, phases]).to(features))
+
+    def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, F) -> waves (B, N, FEATURES), and (B, N, F + 1) standardised features and 1."""
+        linear = F.pad((features - self.mean) / self.deviation, (0, 1), value=1.0)
+        return (linear @ self.frequencies).cos_(), linear
+
+    def sums(self, features: Tensor, sample: Sample) -> Sums:
+        """Normal equations of sampled pixels, whose features are (B, P, F)."""
+        total: Sums | None = None
+        for rows in _blocks(features.shape[1], features.device):
+            lifted = torch.cat(self(features[:, rows]), dim=2)
+            folds = torch.stack([sample.weight[:, rows] * (sample.fold[:, rows] == f) for f in (0, 1)])
+            weighted = (lifted * folds[..., None]).mT
+            part = Sums(*(_wide(t) for t in (weighted @ lifted, weighted @ sample.target[:, rows], folds.sum(2))))
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    def apply(self, features: Tensor, weights: Tensor) -> Tensor:
+        """Scores (B, D, N) of features (B, F, N) by weights (B, L, D)."""
+        of_waves, of_linear = weights[:, :FEATURES], weights[:, FEATURES:]
+        scores = features.new_empty(len(features), weights.shape[2], features.shape[2])
+        for columns in _blocks(features.shape[2], features.device):
+            waves, linear = self(features[..., columns].mT)
+            scores[..., columns] = (waves @ of_waves + linear @ of_linear).mT
+        return scores
+
+
+def _folds(index: Tensor, target: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Fold (B, P) of pixels with targets (B, K, P): cells of a chequerboard, the coarsest that divides every class."""
+    y, x = index // shape[1], index % shape[1]
+    found = torch.full_like(index, -1)
+    for grid in FOLD_GRIDS:
+        fold = (y * grid // shape[0] + x * grid // shape[1]) % 2
+        size = target.sum(2)
+        share = (target * fold[:, None]).sum(2)
+        divided = ((share >= 0.1 * size) & (share <= 0.9 * size)).all(1)
+        if grid == FOLD_GRIDS[-1]:
+            divided = torch.ones_like(divided)
+        found = torch.where((found < 0) & divided[:, None], fold, found)
+    return found
+
+
+def _blocks(count: int, device: torch.device) -> Iterator[slice]:
+    step = BLOCK.get(device.type, 2**17)
+    return (slice(i, i + step) for i in range(0, count, step))
+
+
+def _wide(sums: Tensor) -> Tensor:
+    """In float64, which mps does not have: there on the CPU."""
+    return (sums.cpu() if sums.device.type == "mps" else sums).double()
