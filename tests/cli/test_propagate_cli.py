@@ -39,7 +39,7 @@ def test_one_annotated_slice_gives_all(job, capsys):
     assert run(job, "--truth", str(job / "truth.tif")) == 0
     said = capsys.readouterr().out
     assert "5 slices (1 annotated)" in said
-    assert "Dice against the truth: 0.9" in said
+    assert float(said.split("Dice against the truth: ")[1].split()[0]) > 0.95
     assert "least sure: " in said
     out, truth = tifffile.imread(job / "out.tif"), tifffile.imread(job / "truth.tif")
     assert out.dtype == np.uint8
@@ -151,7 +151,7 @@ def test_what_cannot_be_is_one_line_and_exit_code_1(job, capsys, arguments, mess
     [
         (np.zeros((5, 40, 40), np.uint8), "no slice of the labels has any label"),
         (np.ones((5, 20, 20), np.uint8), "labels must match the image"),
-        (np.ones((3, 40, 40), np.uint8), "the labels have 3 slices and the image has 5"),
+        (np.ones((2, 40, 40), np.uint8), "the labels have 2 slices and the image has 5"),
         (-np.ones((5, 40, 40), np.int16), "must not be negative"),
         (np.full((5, 40, 40), 0.5, np.float32), "whole numbers"),
     ],

@@ -1,8 +1,10 @@
 """Examples from another image are brought to this image's pixel size."""
 
 import numpy as np
+import pytest
 
 from napari_incontext_seg.core.spacing import match_context, match_spacing
+from napari_incontext_seg.core.stack import Stack
 from napari_incontext_seg.core.types import Context, Example
 
 
@@ -36,3 +38,11 @@ def test_unknown_or_equal_sizes_change_nothing():
         assert match_spacing(one, other) is one
         context = Context((one,))
         assert match_context(context, other) is context
+
+
+def test_pixel_sizes_are_compared_in_micrometers_whatever_the_file_said():
+    fine = Stack(np.zeros((3, 4), np.uint8), "yx", scale=(250, 250), units=("nanometer",) * 2)
+    assert fine.spacing == pytest.approx((0.25, 0.25))
+    assert Stack(fine.data, "yx", scale=(0.25, 0.5), units=("µm", "um")).spacing == (0.25, 0.5)
+    for unit in ("", "pixel", "second"):
+        assert Stack(fine.data, "yx", units=(unit,) * 2).spacing is None

@@ -23,11 +23,11 @@ NAME = typer.Argument(..., metavar="NAME", help="A name that `weights list` show
 def list_weights() -> None:
     """Show known weights: size, licence, and whether they are on this machine."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from ..model.weights import find, find_record, known_weights, weights_directory
 
-    table = Table("name", "size", "licence", "here", "SHA-256", box=None, pad_edge=False)
+    table = Table(Column("name", no_wrap=True), "size", "licence", "here", "SHA-256", box=None, pad_edge=False)
     for weights in known_weights():
         record = find_record(weights.name) if find(weights.name) else None
         digest = weights.digest or (record.digest if record else None)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .normalize import Normalization, fit_normalization
 from .types import Plane, Spacing, frozen
+from .units import micrometers
 
 PLANE_LETTERS = "yxcs"  # y, x, channels, RGB samples; every other axis counts planes
 
@@ -128,10 +129,10 @@ class Stack:
 
     @cached_property
     def spacing(self) -> Spacing | None:
-        """Physical pixel size (y, x), None when the file did not say (no unit)."""
-        y, x = self.axes.index("y"), self.axes.index("x")
-        known = all(self.units[a] not in ("", "pixel") and 0 < abs(self.scale[a]) < np.inf for a in (y, x))
-        return (float(abs(self.scale[y])), float(abs(self.scale[x]))) if known else None
+        """Physical pixel size (y, x) in micrometers, None when the file did not say (no unit of length)."""
+        at = [self.axes.index(a) for a in "yx"]
+        y, x = (micrometers(abs(self.scale[k]), self.units[k]) for k in at)
+        return None if y is None or x is None or not all(0 < s < np.inf for s in (y, x)) else (y, x)
 
     def size(self, axis: str) -> int:
         """Length of an axis by its letter."""

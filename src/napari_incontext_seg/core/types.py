@@ -71,7 +71,7 @@ class Example:
     valid
         (Y, X) bool, True where the annotation says something (also "background"); default everywhere.
     spacing
-        Physical size of a pixel (y, x), when known.
+        Physical size of a pixel (y, x) in micrometers, when known.
     """
 
     image: Plane

@@ -19,10 +19,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from ..core.stack import Stack
+from ..core.units import convert, imagej_symbol, ome_symbol, unit_name
 from ..errors import DegradedDataWarning, FileError, InputError
 from .lazy import PagedArray
 from .paths import stem
-from .units import convert, imagej_symbol, ome_symbol, unit_name
 
 _CLASSIC_LIMIT = 2**32 - 2**25  # bytes; what tifffile, too, keeps below for a file with 32-bit offsets
 _UNNAMED = {1: "z", 2: "tz", 3: "tcz"}  # what axes that nobody named are taken for, by their number
@@ -242,7 +242,7 @@ def write_tiff(
         note = {"Info": json.dumps(provenance, indent=1)} if imagej else {"provenance": dict(provenance)}
         options |= {"imagej": imagej, "metadata": {**_imagej_metadata(axes, steps), **note}}
     if like.spacing is not None:
-        y, x = convert(like.spacing[0], steps["y"][1], steps["x"][1]), like.spacing[1]  # in one unit, that of x
+        y, x = (convert(abs(steps[a][0]), steps[a][1], steps["x"][1]) for a in "yx")  # in one unit, that of x
         options |= {"resolution": (1 / x, 1 / y), "resolutionunit": "NONE"}
     tifffile.imwrite(
         path, planes, shape=shape, dtype=dtype, photometric="minisblack", compression="zlib",

@@ -39,3 +39,9 @@ def convert(value: float, unit: str, to: str) -> float:
     if unit == to or unit not in _UNITS or to not in _UNITS:
         return value
     return value * _UNITS[unit][0] / _UNITS[to][0]
+
+
+def micrometers(value: float, unit: str) -> float | None:
+    """``(500, "nanometer")`` -> 0.5; None for what is not a unit of length (none, pixel, second)."""
+    name = unit_name(unit)
+    return float(convert(value, name, "micrometer")) if name.endswith("meter") or name == "angstrom" else None
