@@ -28,20 +28,25 @@ def annotate(draw: Draw, parts: Tensor, max_classes: int) -> Tensor:
         (N, H, W) int64, 0 = background.
     """
     classes = _classes(draw, parts, max_classes)
-    labels = torch.zeros_like(parts[:, 0], dtype=torch.uint8)
-    carved = labels
+    # The topmost of all parts and of the chosen ones, counted from 1, then the class of it.
+    topmost = torch.zeros_like(parts[:, 0], dtype=torch.uint8)
+    top_chosen = topmost
     for part in range(parts.shape[1]):
-        value = classes[:, part, None, None]
-        carved = torch.where(parts[:, part], value, carved)
-        labels = torch.where(parts[:, part] & (value > 0), value, labels)
+        covered = parts[:, part].to(torch.uint8) * (part + 1)
+        topmost = torch.maximum(topmost, covered)
+        top_chosen = torch.maximum(top_chosen, covered * (classes[:, part, None, None] > 0))
+    table = functional.pad(classes, (1, 0)).flatten()
+    start = torch.arange(len(parts), device=parts.device, dtype=torch.int32)[:, None, None] * (parts.shape[1] + 1)
+    carved, labels = table[start + topmost], table[start + top_chosen]
     # "The cell without its nucleus": what was not asked for may be cut out of what was, where enough is left of it.
     enough = _example_area(draw, carved) > 0.4 * _example_area(draw, labels)
-    labels = torch.where(draw.spread(enough) & draw.chance(0.2), carved, labels)
+    cut = (draw.spread(enough) & draw.chance(0.2)).to(torch.uint8)
+    labels = carved * cut + labels * (1 - cut)
     labels = _by_hand(draw, labels)
     views = draw.by_episode(labels)
     for number in range(1, max_classes + 1):  # no example shows it: it is not asked for in the query either
         unseen = ~(views[:, 1:] == number).flatten(1).any(1)
-        views = torch.where((views == number) & unseen[:, None, None, None], 0, views)
+        views = views * ~((views == number) & unseen[:, None, None, None])
     return views.flatten(0, 1).long()
 
 
@@ -81,9 +86,10 @@ def _by_hand(draw: Draw, labels: Tensor) -> Tensor:
     most, least = labels, labels
     for side in around:
         most, least = torch.maximum(most, side), torch.minimum(least, side)
-    dilated = torch.where(labels > 0, labels, most)
-    eroded = torch.where(least > 0, labels, 0)
+    dilated = labels + most * (labels == 0)
+    eroded = labels * (least > 0)
     # Thin structures do not survive erosion: no annotator draws them away.
     robust = draw.spread(_example_area(draw, eroded) > 0.75 * _example_area(draw, labels))
     dice = draw.uniform(0, 1)
-    return torch.where(dice < 0.15, dilated, torch.where((dice > 0.88) & robust, eroded, labels))
+    wide, narrow = (dice < 0.15).to(torch.uint8), ((dice > 0.88) & robust).to(torch.uint8)
+    return dilated * wide + eroded * narrow + labels * (1 - wide - narrow)

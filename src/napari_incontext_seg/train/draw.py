@@ -91,7 +91,7 @@ class Draw:
 
     def presence(self) -> Tensor:
         """Return (N, 1, 1): 1, and now and then 0 in the query (view 0) only: the target is absent there."""
-        absent = self._uniform(self.episodes, 1) < 0.06
+        absent = self._uniform(self.episodes, 1) < 0.15
         query = torch.arange(self.views, device=self.device) == 0
         return 1 - (absent & query).float().view(-1, 1, 1)
 
@@ -105,9 +105,9 @@ class Draw:
         own = self._normal(self.episodes, self.views, *shape)
         return (angle.cos() * shared + angle.sin() * own).flatten(0, 1)
 
-    def quantile(self, *shape: int) -> Tensor:
+    def quantile(self, *shape: int, faster: float = 1.0) -> Tensor:
         """Return (N, *shape) uniform numbers in [0, 1], correlated like `normal`."""
-        return 0.5 + 0.5 * torch.erf(self.normal(*shape) / math.sqrt(2))
+        return 0.5 + 0.5 * torch.erf(self.normal(*shape, faster=faster) / math.sqrt(2))
 
     def noise_spectrum(self, size: int, faster: float, scale: float = 1.0) -> Tensor:
         """Return (N, size, size // 2 + 1) complex spectra of white noise, drifted by ``shift`` / ``scale``."""

@@ -153,7 +153,7 @@ def _views(
         return torch.rand(shape, generator=generator, device=device)
 
     related = uniform(batch, 1) < neighbours
-    step = 0.03 * (25 ** uniform(batch, 1))  # a few degrees to 45
+    step = 0.012 * (40 ** uniform(batch, 1))  # less than a degree to 30
     angle = torch.where(related, step * (0.5 + uniform(batch, views)), torch.full((), math.pi / 2, device=device))
     drift = torch.randn((batch, views, 2), generator=generator, device=device) * 0.12 * size
     return angle, torch.where(related[..., None], drift * step[..., None], 0.0)

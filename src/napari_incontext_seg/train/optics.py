@@ -32,40 +32,42 @@ def form(draw: Draw, dyes: Tensor, colour: bool, inverted: Tensor) -> Tensor:
         (N, 3, H, W) float32 in [0, 1].
     """
     light = _coloured(draw, dyes, inverted) if colour else _grey(draw, dyes, inverted)
-    light = stretched(light, draw.uniform(0.0, 0.01)[:, None])
+    low, high = _range(light, draw.uniform(0.0, 0.01))
+    light = ((light - low) / (high - low)).clamp(0, 1)
     read, shot = draw.log_uniform(0.002, 0.12), draw.log_uniform(0.002, 0.25)
     noisy = ~draw.chance(0.15)
-    light = _noisy(draw, light, read * draw.uniform(0, 1.2) * noisy, 0 * shot)  # before the blur: grain of the sample
+    light = light + (read * draw.uniform(0, 1.2) * noisy)[:, None] * draw._normal(*light.shape)  # grain of the sample
     light = _blurred(draw, light)
     light = _shaded(draw, light)
     light = _noisy(draw, light, read * noisy, shot * noisy)
     light = _stripes(draw, light)
     light = light.clamp(0, 1.5) ** draw.log_uniform(0.6, 1.7, jitter=0.02)[:, None]
     saturation = draw.uniform(0.001, 0.012) * (1 + 6 * draw.chance(0.1))
-    whole_range = stretched(light, saturation[:, None])
-    gain = draw.uniform(0.75, 1.0) * (1 + 0.1 * draw.normal(1, 1, faster=0.3))
-    own_range = (light * gain[:, None] + 0.05 * draw.normal(1, 1, 1, faster=0.3)).clamp(0, 1)
-    image = torch.where(draw.chance(0.75)[:, None], whole_range, own_range)
-    image = torch.where(draw.chance(0.12)[:, None], _blocky(image, draw.uniform(0.02, 0.12)), image)
+    low, high = _range(light, saturation)  # most readers stretch a plane over its own range; some keep the camera's
+    gain = draw.uniform(1.0, 1.3) * (1 + 0.1 * draw.normal(1, 1, faster=0.3))
+    own = draw.chance(0.75)[:, None]
+    low, high = torch.where(own, low, 0.05 * draw.normal(1, 1, 1, faster=0.3)), torch.where(own, high, gain[:, None])
+    image = ((light - low) / (high - low)).clamp(0, 1)
+    image = image + (_blocky(image, draw.uniform(0.02, 0.12)) - image) * draw.chance(0.12)[:, None]
     steps = torch.where(draw.chance(0.1), draw.uniform(12, 60), 255.0).round()[:, None]
     image = (image * steps).round() / steps
     return image.expand(-1, 3, -1, -1).clamp(0, 1)
 
 
-def stretched(image: Tensor, tail: Tensor | float) -> Tensor:
-    """Return (N, C, H, W) with its values between the ``tail`` quantiles spread over [0, 1] and clipped."""
-    sample = image[..., ::3, ::3].flatten(1).sort(1).values
-    tails = torch.as_tensor(tail, device=image.device).expand(len(image), 1, 1, 1).reshape(-1, 1)
+def _range(image: Tensor, tail: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the ``tail`` and 1 - ``tail`` quantiles (N, 1, 1, 1) of (N, C, H, W)."""
+    sample = image[..., ::4, ::4].flatten(1).sort(1).values
     last = sample.shape[1] - 1
-    low = sample.gather(1, (tails * last).long())
-    high = sample.gather(1, ((1 - tails) * last).long())
-    return ((image - low[..., None, None]) / (high - low).clamp_min(1e-4)[..., None, None]).clamp(0, 1)
+    low = sample.gather(1, (tail[:, 0] * last).long())[..., None, None]
+    high = sample.gather(1, ((1 - tail[:, 0]) * last).long())[..., None, None]
+    return low, torch.maximum(high, low + 1e-4)
 
 
 def _grey(draw: Draw, dyes: Tensor, inverted: Tensor) -> Tensor:
     weights = torch.where(draw.chance(0.5), 1.0, draw.uniform(0.4, 1.2))
     amount = dyes[:, :1] + dyes[:, 1:2] * weights[:, None] + dyes[:, 2:]
-    return torch.where(inverted[:, None], torch.exp(-draw.uniform(0.5, 2.0)[:, None] * amount), amount)
+    dark = torch.exp(-draw.uniform(0.5, 2.0)[:, None] * amount)
+    return amount + (dark - amount) * inverted[:, None]
 
 
 def _coloured(draw: Draw, dyes: Tensor, inverted: Tensor) -> Tensor:
@@ -77,18 +79,20 @@ def _coloured(draw: Draw, dyes: Tensor, inverted: Tensor) -> Tensor:
     stains = torch.where(known, own, anything).clamp_min(0.02)
     stains = stains / stains.norm(dim=-1, keepdim=True)
     strength = torch.stack([draw.uniform(1.0, 2.6), draw.uniform(0.5, 1.8), draw.uniform(1.0, 2.6)], 1)[..., 0]
-    density = torch.einsum("ndc,ndhw->nchw", stains * strength, dyes)
-    white = 1 - 0.2 * _palette(draw, count)[:, 0] * draw.uniform(0, 1)[..., 0]
-    absorbed = white[..., None, None] * torch.exp(-density)
-    emitted = torch.einsum("ndc,ndhw->nchw", anything / anything.amax(-1, keepdim=True), dyes)
-    low, high = _palette(draw, count)[:, 0] * 0.35, 0.35 + 0.65 * _palette(draw, count)[:, 0]
+    glow = anything / anything.amax(-1, keepdim=True)
     warm = torch.tensor([[0.08, 0.02, 0.01], [1.0, 0.55, 0.3]], device=draw.device) * draw.uniform(0.7, 1.2)
+    low, high = _palette(draw, count)[:, 0] * 0.35, 0.35 + 0.65 * _palette(draw, count)[:, 0]
     eye = draw.chance(0.4)[:, 0]  # the colours of tissue in white light
     low, high = torch.where(eye, warm[:, 0], low), torch.where(eye, warm[:, 1], high)
-    amount = dyes.sum(1, keepdim=True).clamp(0, 1.3)
-    tinted = low[..., None, None] + (high - low)[..., None, None] * amount
-    other = torch.where(draw.chance(0.5)[:, None], emitted, tinted)
-    return torch.where(inverted[:, None], absorbed, other)
+    # All are linear in the dyes; absorption is the exponential of that.
+    hue, ground = draw.chance(0.5), torch.zeros_like(low)
+    matrix = torch.where(hue, (high - low)[:, None], glow)
+    matrix = torch.where(inverted, stains * strength, matrix)
+    offset = torch.where(hue[:, 0] & ~inverted[:, 0], low, ground)[..., None, None]
+    linear = torch.einsum("ndc,ndhw->nchw", matrix, dyes) + offset
+    white = 1 - 0.2 * _palette(draw, count)[:, 0] * draw.uniform(0, 1)[..., 0]
+    absorbed = white[..., None, None] * torch.exp(-linear)
+    return linear + (absorbed - linear) * inverted[:, None]
 
 
 def _palette(draw: Draw, count: int, centred: bool = False) -> Tensor:
@@ -101,7 +105,7 @@ def _blurred(draw: Draw, light: Tensor) -> Tensor:
     sigma = torch.where(draw.chance(0.3), 0.0, draw.log_uniform(0.35, 2.6, jitter=0.1))
     smooth = blur(light, sigma)
     sharpened = 2 * light - smooth  # unsharp masking, as scanners do
-    return torch.where(draw.chance(0.07)[:, None], sharpened, smooth)
+    return smooth + (sharpened - smooth) * draw.chance(0.07)[:, None]
 
 
 def _shaded(draw: Draw, light: Tensor) -> Tensor:

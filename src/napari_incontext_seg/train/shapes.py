@@ -21,9 +21,9 @@ def canvas(draw: Draw, size: int) -> Tensor:
     y, x = axis[:, None], axis[None]
     angle = draw.uniform(0, 2 * math.pi) + 0.6 * draw.angle.reshape(-1, 1, 1) * draw.normal(1, 1)
     zoom = 1 + 0.08 * draw.angle.reshape(-1, 1, 1).sin() * draw.normal(1, 1)
-    origin = 200 * draw.normal(2, 1, 1, faster=0.0) - draw.shift[:, :, None, None]
-    y, x = (y + origin[:, 0]) * zoom, (x + origin[:, 1]) * zoom
-    return torch.stack([y * angle.cos() - x * angle.sin(), y * angle.sin() + x * angle.cos()], 1)
+    y, x = (y - draw.shift[:, :1, None]) * zoom, (x - draw.shift[:, 1:, None]) * zoom
+    origin = 200 * draw.normal(2, 1, 1, faster=0.0)  # layers of a scene do not share their lattice
+    return origin + torch.stack([y * angle.cos() - x * angle.sin(), y * angle.sin() + x * angle.cos()], 1)
 
 
 def warp(draw: Draw, grid: Tensor, wavelength: Tensor, strain: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class Objects:
         norm = (self.along.abs() ** power + across.abs() ** power + 1e-6) ** (1 / power)
         turn = torch.atan2(across, self.along)
         lobes = torch.cos((2 + (self.traits[:, 1] * 4).floor()) * turn + 20 * self.traits[:, 2])
-        return replace(self, depth=(1 - norm * (1 + 0.3 * skew * lobes)) * self.radius)
+        return replace(self, depth=(1 - norm * (1 + 0.22 * skew * lobes)) * self.radius)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,23 +108,26 @@ def objects(draw: Draw, grid: Tensor, place: Placement, reach: int = 2) -> Objec
     first_y, first_x = first_y.int(), first_x.int()
     start = torch.arange(count, device=grid.device, dtype=torch.int32)[:, None] * LATTICE**2
     best = torch.full_like(y, 1e9)
-    second, winner = best, torch.zeros_like(first_y)
+    second = best
     for dy in range(reach):
         row = start + ((first_y + dy) & (LATTICE - 1)) * LATTICE
         for dx in range(reach):
-            place_index = row + ((first_x + dx) & (LATTICE - 1))
-            form = forms.index_select(1, place_index.flatten()).view(-1, count, y.shape[1])
+            index = row + ((first_x + dx) & (LATTICE - 1))
+            form = forms.index_select(1, index.flatten()).view(-1, count, y.shape[1])
             off_y, off_x = y - (form[0] + dy), x - (form[1] + dx)
             distance = (form[2] * off_y + form[3] * off_x) * off_y + form[4] * off_x * off_x + form[5]
+            # The last four bits of the distance say which place it is: the nearest is then one minimum.
+            distance = ((distance.clamp_min(0).view(torch.int32) & ~15) | (dy * reach + dx)).view(torch.float32)
             second = torch.minimum(second, torch.maximum(best, distance))
-            winner = torch.where(distance < best, place_index, winner)
             best = torch.minimum(best, distance)
+    which = best.view(torch.int32) & 15
+    row_of = torch.div(which, reach, rounding_mode="floor")
+    column_of = which - row_of * reach
+    cell = ((first_y + row_of) & (LATTICE - 1)) * LATTICE + ((first_x + column_of) & (LATTICE - 1))
+    winner = start + cell
     look = looks.index_select(1, winner.flatten()).view(-1, *shape)
     form = forms[:2].index_select(1, winner.flatten()).view(2, count, -1)
-    # The winner's lattice place is its table index up to multiples of LATTICE, and at most 2 from the first.
-    cell = winner - start
-    off_y = (y - form[0] - ((cell // LATTICE - first_y) & (LATTICE - 1))).view(shape)
-    off_x = (x - form[1] - ((cell - first_x) & (LATTICE - 1))).view(shape)
+    off_y, off_x = (y - form[0] - row_of).view(shape), (x - form[1] - column_of).view(shape)
     radius = look[4].abs() * spacing
     norm, next_norm = best.clamp(max=1e4).sqrt().view(shape), second.clamp(max=1e4).sqrt().view(shape)
     return Objects(
@@ -163,7 +166,7 @@ def _table(draw: Draw, place: Placement, reach: int) -> tuple[Tensor, Tensor]:
     aspect = (1 + (aspect - 1) * (0.4 + 1.2 * quantile[..., 6])).clamp_min(0.2)
     # A pixel sees no object whose place is further: larger ones would be cut off.
     radius = torch.minimum(radius, (reach / 2 - flat(place.jitter)) / torch.maximum(aspect, 1 / aspect).sqrt())
-    turn = math.pi * normals[..., 4] * (1 - flat(place.order))
+    turn = math.pi * quantile[..., 4] * (1 - flat(place.order))
     centre = 0.5 + flat(place.jitter)[..., None] * (2 * quantile[..., 2:4] - 1)
     cosine, sine = turn.cos(), turn.sin()
     long, short = 1 / (radius * aspect.sqrt()), aspect.sqrt() / radius

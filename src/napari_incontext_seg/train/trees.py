@@ -12,6 +12,7 @@ from .draw import Draw
 from .textures import frequencies
 
 TRUNKS = 8
+SLOW = 0.3
 LEVELS = ((5, 0.6), (4, 0.3))
 """Branches a path may have, and their length in image sizes, from level to level."""
 SIGMAS = (0.5, 0.85, 1.45, 2.5, 4.3)
@@ -50,10 +51,11 @@ def trees(
     Tensor
         (N, 2, size, size), above 0.5 inside a tube and smooth across it.
     """
-    root = size * 0.4 * draw.normal(1, 2).clamp(-1, 1) + 2 * draw.normal(TRUNKS, 2)
-    anywhere = size * 0.75 * (2 * draw.quantile(TRUNKS, 2) - 1)
+    # Slower than the scene: a small change of a trunk's beginning moves all of the tree.
+    root = size * 0.4 * draw.normal(1, 2, faster=SLOW).clamp(-1, 1) + 2 * draw.normal(TRUNKS, 2, faster=SLOW)
+    anywhere = size * 0.75 * (2 * draw.quantile(TRUNKS, 2, faster=SLOW) - 1)
     sector = torch.arange(TRUNKS, device=draw.device) * (2 * math.pi / TRUNKS)  # trunks of one root part ways
-    heading = sector + 0.8 * draw.quantile(TRUNKS) + draw.uniform(0, 2 * math.pi)[..., 0]
+    heading = sector + 0.8 * draw.quantile(TRUNKS, faster=SLOW) + draw.uniform(0, 2 * math.pi)[..., 0]
     alive = (draw.quantile(TRUNKS) < density[..., 0]).float()
     alive[:, :2] = 1.0
     group = (draw.quantile(TRUNKS) < 0.5).float()
@@ -76,7 +78,7 @@ def _grow(
 ) -> _Paths:
     """Walk from ``start`` (N, M, 2) with inertia, tapering; the others are (N, M)."""
     steps = max(8, int(length / 4))
-    turns = draw.normal(start.shape[1], steps) * bend / math.sqrt(steps)
+    turns = draw.normal(start.shape[1], steps, faster=SLOW) * bend / math.sqrt(steps)
     smooth = turns + turns.roll(1, -1) + turns.roll(2, -1)
     headings = heading[..., None] + smooth.cumsum(-1) / 1.7
     direction = torch.stack([headings.sin(), headings.cos()], -1)
@@ -88,10 +90,10 @@ def _grow(
 def _branch(draw: Draw, parent: _Paths, children: int, branching: Tensor, length: float, bend: Tensor) -> _Paths:
     """Grow ``children`` branches off each path of ``parent``, to either side and narrower than where they leave."""
     count, many, steps = parent.heading.shape
-    where = (draw.quantile(many, children) * (steps - 1)).long().clamp(0, steps - 1)
+    where = (draw.quantile(many, children, faster=SLOW) * (steps - 1)).long().clamp(0, steps - 1)
     start = parent.points.gather(2, where[..., None].expand(-1, -1, -1, 2))
     side = torch.where(draw.normal(many, children) > 0, 1.0, -1.0)
-    heading = parent.heading.gather(2, where) + side * (0.5 + 0.6 * draw.quantile(many, children))
+    heading = parent.heading.gather(2, where) + side * (0.5 + 0.6 * draw.quantile(many, children, faster=SLOW))
     width = parent.radius.gather(2, where) * (0.4 + 0.45 * draw.quantile(many, children))
     alive = parent.alive[..., None] * (draw.quantile(many, children) < branching)
     group = parent.group[..., None].expand(count, many, children)

@@ -137,12 +137,12 @@ def phase_contrast(draw: Draw, size: int) -> Scene:
     )
     nucleus = (soft(depth - 0.45 * cells.radius, 1.5) > 0.5) & ~cells.kind & draw.chance(0.5)
     image = image + nucleus * draw.uniform(-0.12, 0.12)
-    debris = specks(draw, size, draw.log_uniform(1, 3), draw.uniform(1.8, 3))
+    debris = specks(draw, size, draw.log_uniform(1.2, 4), draw.uniform(1.8, 3))
     speck = soft(debris * 4, 1.0) * (1 - body) * draw.uniform(0.2, 0.7) * draw.sign(0.3)
     kinds = inside & cells.kind
     return scene(
         [image + 0.5 * speck],
-        [inside, inside & ~cells.kind, nucleus & inside, kinds, (debris > 0.1) & ~inside & draw.chance(0.4)],
+        [inside, inside & ~cells.kind, nucleus & inside, kinds, (debris > 0) & ~inside & draw.chance(0.15)],
         torch.where(inside, cells.identity + 1, 0),
     )
 
