@@ -1,0 +1,165 @@
+"""Dice of one annotated frame in, all others out, on real sets; and how well confidence tells where it is wrong.
+
+    python benchmarks/quality.py DATA_DIR [SET ...] [--methods guess,model,rf,copy] [--json F]
+
+Protocol: the example is frame 0 with all its labels; up to eight other frames, spread evenly, are scored at native
+size. Semantic labels are scored class by class (those of the example), objects as one class. Dice of a class and
+frame is 1 where both are empty and 0 where one is; its mean is taken over frames, then over classes. Stacks and
+time-lapses go through propagation with its defaults, collections image by image.
+
+`model` is the default predictor, `guess` the closed form, `rf` a random forest on scikit-image's features, `copy` the
+example's labels. Designs are chosen on five sets alone, so the other eight stand apart, and so do the two videos
+(`davis_*`). `slice_spearman` compares slice confidence with Dice over the scored frames, `pixel_auroc` is how well
+low confidence finds wrong pixels. A set that fails scores 0, and the script exits 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _methods import Outcome, run_copy, run_forest, run_predictor
+from _sets import DESIGN, AnnotatedSet
+
+from napari_incontext_seg.core.metrics import auroc, spearman
+
+METHODS = ("guess", "model", "rf", "copy")
+AUROC_PIXELS = 200_000
+
+
+def run(method: str, data: AnnotatedSet) -> Outcome:
+    if method in ("copy", "rf"):
+        return {"copy": run_copy, "rf": run_forest}[method](data)
+    return run_predictor(data, predictor(method))
+
+
+def predictor(method: str) -> Any:
+    from napari_incontext_seg.infer.predictor import load_predictor
+
+    return load_predictor("auto" if method == "model" else method)
+
+
+def measure(method: str, data: AnnotatedSet) -> dict[str, Any]:
+    """One row of the table."""
+    _reset_peak()
+    try:
+        outcome = run(method, data)
+        mean, each = data.score(outcome.predicted)
+    except Exception as error:  # whatever it is, the other sets are still worth knowing
+        traceback.print_exc()
+        return _row(data, method, dice=0.0, error=f"{type(error).__name__}: {error}")
+    row = _row(
+        data, method, dice=round(mean, 4), dice_by_frame=[round(d, 4) for d in each],
+        seconds_per_plane=round(outcome.seconds / max(1, outcome.planes), 3),
+        bind_seconds=round(outcome.bind_seconds, 3), peak_mb=_peak(),
+    )  # fmt: skip
+    return row | confidence_figures(data, outcome, each)
+
+
+def confidence_figures(data: AnnotatedSet, outcome: Outcome, dice_by_frame: list[float]) -> dict[str, float | None]:
+    """How well slice confidence orders frames by Dice, and how well pixel confidence finds errors; None: undefined."""
+    if not outcome.segmentations:
+        return {}
+    found = [outcome.segmentations[f] for f in data.scored]
+    slices = spearman([s.slice_confidence for s in found], dice_by_frame)
+    doubt = np.concatenate([1 - s.confidence.ravel() for s in found])
+    wrong = np.concatenate([(outcome.predicted[f] != data.truth[f]).ravel() for f in data.scored])
+    chosen = np.random.default_rng(0).permutation(wrong.size)[:AUROC_PIXELS]
+    pixels = auroc(doubt[chosen], wrong[chosen])
+    return {n: None if np.isnan(v) else round(v, 3) for n, v in (("slice_spearman", slices), ("pixel_auroc", pixels))}
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean Dice of each method over groups of sets: those not videos, the design sets, the others, the videos."""
+    groups = {
+        "stills": lambda name: not name.startswith("davis_"),
+        "design": lambda name: name in DESIGN,
+        "others": lambda name: name not in DESIGN and not name.startswith("davis_"),
+        "videos": lambda name: name.startswith("davis_"),
+    }
+    means: dict[str, dict[str, float]] = {}
+    for group, belongs in groups.items():
+        for method in dict.fromkeys(r["method"] for r in rows):
+            dice = [r["dice"] for r in rows if r["method"] == method and belongs(r["dataset"])]
+            if dice:
+                means.setdefault(method, {})[f"{group} ({len(dice)})"] = round(float(np.mean(dice)), 4)
+    return means
+
+
+def line(row: dict[str, Any]) -> str:
+    figures = [f"{row[k]:>8.3f}" if row.get(k) is not None else f"{'-':>8}" for k in COLUMNS]
+    return f"{row['dataset']:24s} {row['kind']:11s} {row['method']:6s}" + "".join(figures)
+
+
+COLUMNS = ("dice", "seconds_per_plane", "bind_seconds", "slice_spearman", "pixel_auroc")
+HEADER = f"{'set':24s} {'kind':11s} {'method':6s}" + "".join(
+    f"{h:>8}" for h in ("Dice", "s/plane", "bind s", "rho", "AUROC")
+)
+
+
+def _row(data: AnnotatedSet, method: str, **figures: Any) -> dict[str, Any]:
+    return {"dataset": data.name, "kind": data.kind, "method": method, **figures}
+
+
+def _reset_peak() -> None:
+    mark = Path("/proc/self/clear_refs")
+    if mark.exists():
+        mark.write_text("5")  # the high-water mark becomes what is held now
+
+
+def _peak() -> int | None:
+    """The most memory held since `_reset_peak`, in megabytes; None where there is no /proc."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    return next(int(s.split()[1]) // 1024 for s in status.read_text().splitlines() if s.startswith("VmHWM:"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("sets", nargs="*")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    methods = args.methods.split(",")
+    folders = sorted(f for f in args.data.iterdir() if (f / "meta.json").exists())
+    unknown = {*methods} - {*METHODS} | {*args.sets} - {f.name for f in folders}
+    if unknown or not folders:
+        parser.error(f"no such set or method: {', '.join(sorted(unknown)) or args.data}")
+    model = predictor("model")
+    report: dict[str, Any] = {"commit": commit(), "checkpoint": model.digest, "model": model.name, "rows": []}
+    # while the default predictor is the closed form, its figures need not be made twice
+    same = {"model": "guess"} if model.name == "guess" and "guess" in methods else {}
+    print(HEADER)
+    for folder in folders:
+        if args.sets and folder.name not in args.sets:
+            continue
+        data, done = AnnotatedSet.read(folder), dict[str, dict[str, Any]]()
+        for method in sorted(methods, key=METHODS.index):
+            done[method] = done[same[method]] | {"method": method} if method in same else measure(method, data)
+            print(line(done[method]), flush=True)
+        report["rows"] += done.values()
+        if args.json:
+            args.json.write_text(json.dumps(report | {"means": summary(report["rows"])}, indent=1) + "\n")
+    for method, means in summary(report["rows"]).items():
+        print(f"{method:6s}", "   ".join(f"{group} {mean:.4f}" for group, mean in means.items()))
+    failed = [f"{r['dataset']} ({r['method']})" for r in report["rows"] if "error" in r]
+    if failed:
+        print("failed:", ", ".join(failed), file=sys.stderr)
+    return 1 if failed else 0
+
+
+def commit() -> str:
+    here = Path(__file__).resolve().parent
+    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

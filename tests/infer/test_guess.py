@@ -1,0 +1,181 @@
+"""The closed-form predictor, on synthetic cells: bright discs on a noisy ground, some of them striped."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from napari_incontext_seg.core.metrics import dice
+from napari_incontext_seg.core.types import Context, Example, Predictor
+from napari_incontext_seg.errors import InputError
+from napari_incontext_seg.infer import guess
+from napari_incontext_seg.infer.guess import GuessPredictor, fit
+
+PLAIN, STRIPED = 3, 4_000_000_000
+
+
+def cells(seed, size=112, channels=1):
+    """A plane (size, size, channels) with plain and striped discs, and their labels."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    labels = np.zeros((size, size), np.uint32)
+    for k, (i, j) in enumerate((i, j) for i in range(3) for j in range(3)):
+        centre = (np.array([i, j]) + 0.5) * size / 3 + rng.uniform(-4, 4, 2)
+        disc = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < rng.uniform(9, 13) ** 2
+        labels[disc] = (PLAIN, STRIPED)[(k + seed) % 2]
+    image = 0.3 + 0.3 * (labels > 0) + 0.2 * (labels == STRIPED) * np.sign(np.sin(1.5 * (x + y)))
+    image = np.clip(image + rng.normal(0, 0.04, image.shape), 0, 1).astype(np.float32)
+    return np.repeat(image[..., None], channels, axis=2), labels
+
+
+def context(*seeds, kind="semantic", channels=1):
+    return Context(tuple(Example(*cells(s, channels=channels)) for s in seeds), kind)
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return GuessPredictor().bind(context(0))
+
+
+def test_it_is_a_predictor_that_paints_the_classes_of_the_example_with_their_ids(segmenter):
+    assert isinstance(GuessPredictor(), Predictor)
+    plane, truth = cells(1)
+    painted = segmenter(plane)
+    assert dice(painted.labels, truth, [PLAIN, STRIPED]) > 0.95
+    assert painted.provenance["digest"] == "guess-1"
+
+
+def test_confidence_is_lower_where_it_is_wrong(segmenter):
+    plane, truth = cells(1)
+    painted = segmenter(plane)
+    wrong = painted.labels != truth
+    assert painted.confidence[wrong].mean() < 0.6 * painted.confidence[~wrong].mean()
+
+
+def test_scores_are_one_a_class_and_sum_to_about_one(segmenter):
+    plane, _ = cells(1)
+    scores = segmenter.scores(plane)
+    assert segmenter.ids == (0, PLAIN, STRIPED)
+    assert scores.shape == (112, 112, 3)
+    assert scores.dtype == np.float32
+    unbiased = scores - segmenter._guess.bias[0, :, 0].numpy()
+    np.testing.assert_allclose(unbiased.sum(2), 1, atol=1e-3)
+
+
+def test_the_same_context_gives_the_same_pixels(segmenter):
+    plane, _ = cells(1)
+    again = GuessPredictor().bind(context(0))
+    np.testing.assert_array_equal(again.scores(plane), segmenter.scores(plane))
+
+
+def test_binding_the_same_context_again_costs_nothing():
+    predictor = GuessPredictor()
+    assert predictor.bind(context(0)) is predictor.bind(context(0))
+
+
+def test_objects_become_instances():
+    plane, truth = cells(1)
+    painted = GuessPredictor().bind(context(0, kind="instance"))(plane)
+    assert dice(painted.labels > 0, truth > 0, [1]) > 0.95
+    large = np.bincount(painted.labels.ravel())[1:] > 50
+    assert large.sum() == 9
+
+
+def test_scribbles_are_enough(segmenter):
+    image, labels = cells(0)
+    valid = np.zeros(labels.shape, bool)
+    valid[::16] = True
+    predictor = GuessPredictor()
+    plane, truth = cells(1)
+    sparse = predictor.bind(Context((Example(image, labels, valid),)))
+    assert dice(sparse(plane).labels, truth, [PLAIN, STRIPED]) > 0.9
+
+
+def test_what_lies_under_unannotated_pixels_does_not_matter():
+    image, labels = cells(0)
+    valid = np.zeros(labels.shape, bool)
+    valid[:60] = True
+    other = np.where(valid, labels, PLAIN)
+    plane, _ = cells(1)
+    first, second = (GuessPredictor().bind(Context((Example(image, x, valid),))).scores(plane) for x in (labels, other))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_several_examples_may_each_show_a_part():
+    plane, truth = cells(1)
+    examples = []
+    for seed, shown in ((0, PLAIN), (2, STRIPED)):
+        image, labels = cells(seed)
+        examples.append(Example(image, labels, (labels == 0) | (labels == shown)))
+    painted = GuessPredictor().bind(Context(tuple(examples)))(plane)
+    assert dice(painted.labels, truth, [PLAIN, STRIPED]) > 0.9
+
+
+def test_a_drift_of_brightness_is_forgiven(segmenter):
+    plane, truth = cells(1)
+    assert dice(segmenter(plane * 0.8 + 0.1).labels, truth, [PLAIN, STRIPED]) > 0.85
+
+
+def test_large_planes_are_painted_in_tiles_that_do_not_show(segmenter, monkeypatch):
+    plane = np.random.default_rng(0).random((300, 333, 1), np.float32)
+    plane[:112, :112] = cells(1)[0]
+    whole = segmenter.scores(plane)
+    monkeypatch.setattr(guess, "TILE", 64 * 64)
+    np.testing.assert_allclose(segmenter.scores(plane), whole, atol=1e-4)
+
+
+def test_large_examples_are_learnt_in_tiles_too(segmenter, monkeypatch):
+    plane, _ = cells(1)
+    whole = segmenter.scores(plane)
+    monkeypatch.setattr(guess, "TILE", 64 * 64)
+    np.testing.assert_allclose(GuessPredictor().bind(context(0)).scores(plane), whole, atol=1e-3)
+
+
+def test_a_batch_equals_its_members_one_by_one():
+    def shown(seeds):
+        planes, labels = zip(*(cells(s) for s in seeds), strict=True)
+        images = torch.tensor(np.stack(planes)).movedim(3, 1)
+        targets = torch.tensor(np.stack([np.stack([y == i for i in (0, PLAIN, STRIPED)]) for y in labels])).float()
+        return images, targets, torch.ones(len(seeds), 112, 112, dtype=torch.bool)
+
+    queries = torch.tensor(np.stack([cells(s)[0] for s in (1, 3)])).movedim(3, 1)
+    together = fit([shown([0, 2])]).paint(queries)
+    for i, seed in enumerate((0, 2)):
+        alone = fit([shown([seed])]).paint(queries[i : i + 1])
+        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-3, rtol=0)
+
+
+def test_many_classes_are_told_apart():
+    image = np.repeat(np.linspace(0, 1, 96, dtype=np.float32)[None, :, None], 64, axis=0)
+    labels = np.broadcast_to(np.arange(96) // 8, (64, 96))
+    painted = GuessPredictor().bind(Context((Example(image, labels),)))(image)
+    assert (painted.labels == labels).mean() > 0.8
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (50, 1), (17, 23)])
+def test_tiny_planes(segmenter, shape):
+    assert segmenter(np.full((*shape, 1), 0.5, np.float32)).labels.shape == shape
+
+
+def test_a_single_annotated_pixel_is_an_example():
+    labels = np.zeros((20, 20), np.uint32)
+    labels[3, 4] = 9
+    example = Example(np.full((20, 20, 1), 0.5, np.float32), labels, labels > 0)
+    assert (GuessPredictor().bind(Context((example,)))(example.image).labels == 9).all()
+
+
+def test_channels_must_match(segmenter):
+    with pytest.raises(InputError, match=r"the examples have 1 channel\(s\), the image 3"):
+        segmenter(cells(1, channels=3)[0])
+
+
+def test_it_needs_torch_and_numpy_alone():
+    code = """
+import sys
+for name in ("scipy", "skimage", "timm", "transformers", "dask", "tifffile"):
+    sys.modules[name] = None
+import napari_incontext_seg.infer.guess
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
