@@ -9,25 +9,27 @@ from torch import Tensor
 from .draw import Draw
 from .textures import swell
 
-MIN_SHARE = 0.0008
+MIN_SHARE = 0.0012
 """A part must cover this share of an example to be asked for."""
 MAX_SHARE = 0.85
 
 
-def annotate(draw: Draw, parts: Tensor, max_classes: int) -> Tensor:
+def annotate(draw: Draw, parts: Tensor, main: int, max_classes: int) -> Tensor:
     """Choose parts as classes and draw them; only parts that an example shows are chosen.
 
     Parameters
     ----------
     parts
         (N, P, H, W) bool, the outer before the inner.
+    main
+        The part that people ask for most.
 
     Returns
     -------
     Tensor
         (N, H, W) int64, 0 = background.
     """
-    classes = _classes(draw, parts, max_classes)
+    classes = _classes(draw, parts, main, max_classes)
     # The topmost of all parts and of the chosen ones, counted from 1, then the class of it.
     topmost = torch.zeros_like(parts[:, 0], dtype=torch.uint8)
     top_chosen = topmost
@@ -55,12 +57,14 @@ def _example_area(draw: Draw, labels: Tensor) -> Tensor:
     return draw.by_episode(labels > 0)[:, 1:].float().sum((1, 2, 3))
 
 
-def _classes(draw: Draw, parts: Tensor, max_classes: int) -> Tensor:
+def _classes(draw: Draw, parts: Tensor, main: int, max_classes: int) -> Tensor:
     """Return (N, P) the class of each part, 0 for parts not asked for."""
     episodes, views, count = draw.episodes, draw.views, parts.shape[1]
     share = draw.by_episode(parts.float().mean((-2, -1)))
     shown = ((share > MIN_SHARE) & (share < MAX_SHARE))[:, 1:].any(1)
-    score = torch.where(shown, draw._uniform(episodes, count), -1.0)
+    score = draw._uniform(episodes, count)
+    score[:, main] += 0.3
+    score = torch.where(shown, score, -1.0)
     rank = score.argsort(1, descending=True).argsort(1)
     dice = draw._uniform(episodes, 1)
     wanted = 1 + (dice > 0.6).long() + (dice > 0.85).long() + (dice > 0.95).long()

@@ -118,7 +118,7 @@ def generate(
     for name, members in _groups(names, device):
         draw = draw_for(members)
         scene = FAMILIES[name].family(draw, size)
-        labels = annotate(draw, scene.parts, config.max_classes)
+        labels = annotate(draw, scene.parts, scene.main, config.max_classes)
         views = (scene.dyes, labels, torch.where(labels > 0, scene.identity, 0))
         scenes.append((members, *(draw.by_episode(view) for view in views)))
     dyes, labels, instances = _in_order(scenes)

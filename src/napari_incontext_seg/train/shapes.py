@@ -22,8 +22,7 @@ def canvas(draw: Draw, size: int) -> Tensor:
     angle = draw.uniform(0, 2 * math.pi) + 0.6 * draw.angle.reshape(-1, 1, 1) * draw.normal(1, 1)
     zoom = 1 + 0.08 * draw.angle.reshape(-1, 1, 1).sin() * draw.normal(1, 1)
     y, x = (y - draw.shift[:, :1, None]) * zoom, (x - draw.shift[:, 1:, None]) * zoom
-    origin = 200 * draw.normal(2, 1, 1, faster=0.0)  # layers of a scene do not share their lattice
-    return origin + torch.stack([y * angle.cos() - x * angle.sin(), y * angle.sin() + x * angle.cos()], 1)
+    return torch.stack([y * angle.cos() - x * angle.sin(), y * angle.sin() + x * angle.cos()], 1)
 
 
 def warp(draw: Draw, grid: Tensor, wavelength: Tensor, strain: Tensor) -> Tensor:
@@ -55,6 +54,10 @@ class Objects:
     def inside(self) -> Tensor:
         """Whether a pixel lies in an object (N, H, W) bool."""
         return self.depth > 0
+
+    def of_kind(self, value: Tensor) -> Tensor:
+        """Return 1 in the objects of the first kind and ``value`` in those of the second."""
+        return torch.where(self.kind, value, torch.ones_like(value))
 
     def pointed(self, power: Tensor, skew: Tensor | float = 0.0) -> Objects:
         """Return the objects with outlines of a power norm: 2 an ellipse, 1 a diamond, less a star, more a box.
@@ -101,7 +104,9 @@ def objects(draw: Draw, grid: Tensor, place: Placement, reach: int = 2) -> Objec
     shape = (count, height, width)
     spacing = place.radius * place.spacing
     forms, looks = _table(draw, place, reach)
-    y, x = (grid / spacing[:, None]).flatten(2).unbind(1)  # N P, in lattice units
+    # In lattice units, so that a view's other scale leaves the middle of the image where it is.
+    origin = LATTICE * draw.normal(2, 1, 1, faster=0.0)
+    y, x = (grid / spacing[:, None] + origin).flatten(2).unbind(1)
     centred = 0.5 if reach == 2 else 0.0
     first_y, first_x = (y + centred).floor() - 1, (x + centred).floor() - 1
     y, x = y - first_y, x - first_x

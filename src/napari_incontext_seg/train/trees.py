@@ -31,9 +31,16 @@ class _Paths:
 
 
 def trees(
-    draw: Draw, size: int, radius: Tensor, bend: Tensor, branching: Tensor, from_point: Tensor, density: Tensor
+    draw: Draw,
+    size: int,
+    radius: Tensor,
+    bend: Tensor,
+    branching: Tensor,
+    from_point: Tensor,
+    density: Tensor,
+    by_width: Tensor,
 ) -> Tensor:
-    """Grow trees of tubes in two groups: trunks with their branches, or (half of the episodes) thick and thin ones.
+    """Grow trees of tubes in two groups.
 
     Parameters
     ----------
@@ -45,6 +52,8 @@ def trees(
         Share of the branches, and of the trunks, that grow.
     from_point
         Whether all trunks start at one place.
+    by_width
+        Whether the second group are the thin tubes, or else some trunks with their branches.
 
     Returns
     -------
@@ -64,13 +73,17 @@ def trees(
     levels = [_grow(draw, start, heading, width, alive, group, 1.3 * size, bend)]
     for children, length in LEVELS:
         levels.append(_branch(draw, levels[-1], children, branching, length * size, 1.4 * bend))
-    by_width = draw.chance(0.5)[..., 0]
     points = torch.cat([level.points.flatten(1, 2) for level in levels], 1)
     radii = torch.cat([level.radius.flatten(1) for level in levels], 1)
     alive = torch.cat([level.alive[..., None].expand_as(level.radius).flatten(1) for level in levels], 1)
-    group = torch.cat([level.group[..., None].expand_as(level.radius).flatten(1) for level in levels], 1)
-    group = torch.where(by_width, (radii < 0.55 * radius[..., 0]).float(), group)
+    group = torch.cat([_second(level, radius, by_width).flatten(1) for level in levels], 1)
     return _tubes(size, points + draw.shift[:, None] + (size - 1) / 2, radii, alive, group)
+
+
+def _second(paths: _Paths, radius: Tensor, by_width: Tensor) -> Tensor:
+    """Return (N, M, T) 1 where a point is of the second group; a path is of one group as a whole."""
+    thin = (paths.radius[..., 0] < 0.55 * radius[..., 0]).float()
+    return torch.where(by_width[..., 0], thin, paths.group)[..., None].expand_as(paths.radius)
 
 
 def _grow(

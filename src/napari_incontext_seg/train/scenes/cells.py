@@ -8,24 +8,40 @@ from torch import Tensor
 from ..draw import Draw
 from ..shapes import Objects, Placement, canvas, objects, warp
 from ..textures import blur, cloud, grain, specks, standardized, swell
-from .scene import Scene, band, mix, scene, soft
+from .scene import Scene, band, scene, soft
 
 
-def kinds_place(draw: Draw, radius: Tensor, spacing: Tensor, presence: Tensor, aspect: Tensor) -> Placement:
-    """Return a placement of two kinds of objects; they differ in size, in shape, or in looks alone."""
-    return Placement(
+def two_kinds(
+    draw: Draw, radius: Tensor, spacing: Tensor, presence: Tensor, aspect: Tensor
+) -> tuple[Placement, Tensor]:
+    """Return a placement of two kinds of objects, and the brightness of the second kind.
+
+    They differ in size, in shape or in brightness, sometimes in two of these: never in nothing.
+    """
+    cue = draw.uniform(0, 1)
+    dimmer = torch.where((cue < 0.45) | draw.chance(0.2), draw.uniform(0.25, 0.6), 1.0)
+    size = torch.where(((cue >= 0.45) & (cue < 0.75)) | draw.chance(0.2), draw.uniform(0.4, 0.65), 1.0)
+    shape = torch.where((cue >= 0.75) | draw.chance(0.15), draw.uniform(1.8, 2.8), 1.0)
+    place = Placement(
         radius=radius,
         spacing=spacing,
-        variation=draw.uniform(0.05, 0.35),
+        variation=draw.uniform(0.05, 0.35) * torch.where(size < 1, 0.5, 1.0),
         aspect=aspect,
         order=draw.uniform(0, 1) * draw.chance(0.3),
         jitter=draw.uniform(0.15, 0.36),
         presence=presence,
         kinds=draw.uniform(0.2, 0.6),
-        kind_size=torch.where(draw.chance(0.4), draw.uniform(0.4, 0.7), 1.0),
-        kind_aspect=torch.where(draw.chance(0.3), draw.uniform(1.6, 2.5), 1.0),
+        kind_size=size,
+        kind_aspect=shape,
         kind_presence=presence * draw.presence() * draw.uniform(0.4, 1.0),
     )
+    return place, dimmer
+
+
+def brightness(draw: Draw, things: Objects, dimmer: Tensor, spread: Tensor) -> Tensor:
+    """Return the brightness of each object: about 1, the second kind ``dimmer``; ``spread`` in natural logarithms."""
+    spread = spread * torch.where(dimmer < 1, 0.4, 1.0)
+    return torch.exp((things.traits[:, 0] - 0.5) * spread) * things.of_kind(dimmer)
 
 
 def wobble(draw: Draw, grid: Tensor, radius: Tensor, strength: float = 1.0) -> Tensor:
@@ -45,20 +61,17 @@ def fluorescent_nuclei(draw: Draw, size: int) -> Scene:
     radius = draw.log_uniform(4, 0.16 * size, jitter=0.04)
     grid = wobble(draw, canvas(draw, size), radius)
     presence = draw.uniform(0.25, 1.05)
-    place = kinds_place(draw, radius, draw.uniform(1.75, 3.4), presence, draw.uniform(1.0, 1.7))
+    place, dimmer = two_kinds(draw, radius, draw.uniform(1.75, 3.4), presence, draw.uniform(1.0, 1.7))
     nuclei = objects(draw, grid, place)
     texture = cloud(draw, size, radius * draw.uniform(0.3, 1.2), draw.uniform(1.5, 3.5), faster=2)
     spots = grain(draw, size, radius * draw.uniform(0.35, 0.7), 0.35, faster=1.5)
-    kind = nuclei.kind.float()
-    # Kinds that differ in brightness differ in nothing else half of the time: the example has to tell which is meant.
-    dimmer = torch.where(draw.chance(0.5), draw.uniform(0.25, 0.7), 1.0)
-    level = torch.exp((nuclei.traits[:, 0] - 0.5) * draw.uniform(0.2, 2.2)) * mix(torch.ones_like(kind), dimmer, kind)
-    dome = mix(torch.ones_like(kind), (nuclei.depth / nuclei.radius).clamp(0, 1).sqrt(), draw.uniform(0, 0.8))
-    grainy = 1 + texture * draw.uniform(0.05, 0.35) * mix(torch.ones_like(kind), draw.uniform(0, 2), kind)
+    level = brightness(draw, nuclei, dimmer, draw.uniform(0.2, 2.2))
+    dome = 1 + ((nuclei.depth / nuclei.radius).clamp(0, 1).sqrt() - 1) * draw.uniform(0, 0.8)
+    grainy = 1 + texture * draw.uniform(0.05, 0.35) * nuclei.of_kind(draw.uniform(0, 2))
     large = radius > 10  # nobody draws nucleoli of a pixel or two
     hole = large & (spots > draw.uniform(1.4, 2.2)) & (nuclei.depth > 0.15 * nuclei.radius)
     signed = torch.where(draw.chance(0.5), -0.6, 0.7) * draw.chance(0.6)
-    body = soft(nuclei.depth, draw.uniform(0.6, 0.35 * 6)) * level * dome * grainy * (1 + signed * hole)
+    body = soft(nuclei.depth, draw.uniform(0.6, 2.1)) * level * dome * grainy * (1 + signed * hole)
     haze = blur(body, radius * draw.uniform(0.6, 2.0)) * draw.uniform(0, 0.5)
     cytoplasm, whole = _cytoplasm(draw, size, nuclei, radius)
     debris = specks(draw, size, draw.log_uniform(1.2, 4), draw.uniform(2.2, 3.2))
@@ -76,6 +89,7 @@ def fluorescent_nuclei(draw: Draw, size: int) -> Scene:
             (debris > 0.2) & (dust > 0),
         ],
         _identity(nuclei),
+        main=1,
     )
 
 
@@ -151,9 +165,9 @@ def glowing_cells(draw: Draw, size: int) -> Scene:
     """Few elongated cells with soft long ends on noisy ground; their rims are hardly brighter than the ground."""
     radius = draw.log_uniform(5, 0.22 * size, jitter=0.04)
     grid = wobble(draw, canvas(draw, size), radius, 2.0)
-    place = kinds_place(draw, radius, draw.uniform(2.0, 4.0), draw.uniform(0.4, 1.0), draw.uniform(1.5, 7.0))
+    place, dimmer = two_kinds(draw, radius, draw.uniform(2.0, 4.0), draw.uniform(0.4, 1.0), draw.uniform(1.5, 7.0))
     cells = objects(draw, grid, place).pointed(draw.uniform(0.7, 1.7), draw.uniform(0, 1))
-    level = torch.exp((cells.traits[:, 0] - 0.5) * draw.uniform(0.5, 2.5))
+    level = brightness(draw, cells, dimmer, draw.uniform(0.5, 2.5))
     dome = (cells.depth / cells.radius).clamp(0, 1)
     profile = soft(cells.depth, draw.uniform(1.5, 4)) * (draw.uniform(0.15, 0.5) + dome)
     texture = 1 + 0.25 * cloud(draw, size, radius, 2.0, faster=2)
@@ -171,19 +185,13 @@ def stained_section(draw: Draw, size: int) -> Scene:
     """Nuclei of two kinds in fibrous stained stroma with empty spaces: haematoxylin, eosin and a third stain."""
     radius = draw.log_uniform(3.5, 0.1 * size, jitter=0.04)
     grid = wobble(draw, canvas(draw, size), radius, 1.5)
-    place = kinds_place(draw, radius, draw.uniform(1.7, 3.0), draw.uniform(0.3, 1.0), draw.uniform(1.1, 2.2))
+    place, dimmer = two_kinds(draw, radius, draw.uniform(1.7, 3.0), draw.uniform(0.3, 1.0), draw.uniform(1.1, 2.2))
     nuclei = objects(draw, grid, place)
     here = clustered(draw, size, radius)
     inside = nuclei.inside & here
     chromatin = cloud(draw, size, radius * 0.7, 2.0, faster=2)
-    kind = nuclei.kind.float()
-    level = draw.uniform(0.6, 1.1) * torch.exp((nuclei.traits[:, 0] - 0.5) * draw.uniform(0.1, 1.2))
-    level = level * mix(torch.ones_like(kind), draw.uniform(0.5, 1.3), kind)
-    pale = (
-        (nuclei.depth / nuclei.radius).clamp(0, 1)
-        * draw.uniform(0, 0.5)
-        * mix(torch.ones_like(kind), draw.uniform(0, 2), kind)
-    )
+    level = draw.uniform(0.6, 1.1) * brightness(draw, nuclei, dimmer, draw.uniform(0.1, 1.2))
+    pale = (nuclei.depth / nuclei.radius).clamp(0, 1) * draw.uniform(0, 0.5) * nuclei.of_kind(draw.uniform(0, 2))
     nucleus = soft(nuclei.depth, 1.5) * here * level * (1 + 0.18 * chromatin - pale)
     direction = draw.uniform(0, 3.14)
     fibres = cloud(draw, size, draw.uniform(15, 80), 1.6, draw.uniform(1, 3), direction)
@@ -197,6 +205,7 @@ def stained_section(draw: Draw, size: int) -> Scene:
         [nucleus * (1 - 0.6 * marked) + 0.08 * stroma, stroma * (1 - 0.6 * inside), nucleus * marked],
         [space, ~space & ~inside & draw.chance(0.3), inside, inside & nuclei.kind, inside & ~nuclei.kind],
         torch.where(inside, nuclei.identity + 1, 0),
+        main=2,
     )
 
 
@@ -204,19 +213,16 @@ def particles(draw: Draw, size: int) -> Scene:
     """Small grains, rods, yeast or spots of two kinds, sharp or soft, on plain or structured ground."""
     radius = draw.log_uniform(1.5, 8, jitter=0.03)
     grid = warp(draw, canvas(draw, size), radius * 10, draw.uniform(0.1, 0.5))
-    place = kinds_place(draw, radius, draw.log_uniform(1.8, 6), draw.uniform(0.2, 1.0), draw.uniform(1.0, 5.0))
+    place, dimmer = two_kinds(draw, radius, draw.log_uniform(1.8, 6), draw.uniform(0.2, 1.0), draw.uniform(1.0, 5.0))
     grains = objects(draw, grid, place)
     here = clustered(draw, size, radius * 1.5)
     inside = grains.inside & here
-    kind = grains.kind.float()
-    level = torch.exp((grains.traits[:, 0] - 0.5) * draw.uniform(0.1, 2)) * mix(
-        torch.ones_like(kind), draw.uniform(0.2, 1.2), kind
-    )
+    level = brightness(draw, grains, dimmer, draw.uniform(0.1, 2))
     hollow = soft(grains.depth - draw.uniform(0.8, 1.6), 1.0) * draw.chance(0.3) * draw.uniform(0.4, 1.0)
-    hollow = hollow * mix(draw.chance(0.5).float(), torch.ones_like(kind), kind)
+    hollow = hollow * grains.of_kind(draw.chance(0.5).float())
     body = soft(grains.depth, draw.uniform(0.7, 2.5)) * here * level * (1 - hollow)
     ground = draw.uniform(0.05, 0.4) * (1 + draw.uniform(0, 0.5) * cloud(draw, size, draw.uniform(8, 100), 2.0))
-    second = body * kind
+    second = body * grains.kind
     return scene(
         [0.6 * (body - second), ground.clamp(0), 0.6 * second],
         [inside, inside & grains.kind, inside & ~grains.kind],

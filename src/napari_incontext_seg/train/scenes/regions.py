@@ -8,22 +8,21 @@ import torch
 from torch import Tensor
 
 from ..draw import Draw
-from ..shapes import Placement, canvas, objects, warp
+from ..shapes import LATTICE, Placement, canvas, objects, warp
 from ..textures import blur, cloud, grain, specks, standardized, swell
 from ..trees import trees
-from .cells import kinds_place, wobble
+from .cells import two_kinds, wobble
 from .scene import Scene, band, mix, scene, soft
 
 
 def vessels(draw: Draw, size: int) -> Scene:
     """Branching tubes of two calibres or origins on shaded ground, in a round field or not: fundus, angiogram."""
     radius = draw.log_uniform(1.2, 6.5, jitter=0.05)
-    grown = trees(
-        draw, size, radius, draw.log_uniform(0.3, 2.0), draw.uniform(0.4, 1.0), draw.chance(0.5), draw.uniform(0.2, 0.9)
-    )
-    first, second = grown.unbind(1)
+    bend, branching, density = draw.log_uniform(0.3, 2.0), draw.uniform(0.4, 1.0), draw.uniform(0.2, 0.9)
+    by_width = draw.chance(0.5)
+    first, second = trees(draw, size, radius, bend, branching, draw.chance(0.5), density, by_width).unbind(1)
     contrast = draw.uniform(0.15, 0.6)
-    faint = torch.where(draw.chance(0.6), draw.uniform(0.4, 1.0), 1.0)
+    faint = torch.where(by_width, draw.uniform(0.6, 1.0), draw.uniform(0.25, 0.6))
     tube = 1 - torch.exp(-1.3 * first.clamp(0))
     tube = torch.maximum(tube, (1 - torch.exp(-1.3 * second.clamp(0))) * faint)
     tube = tube * (1 + 0.2 * swell(draw, size, draw.uniform(15, 50))).clamp(0.2)
@@ -50,24 +49,26 @@ def vessels(draw: Draw, size: int) -> Scene:
         [
             (disc.depth > 0) & (lit > 0.05) & field,
             ((first > threshold) | (second > threshold)) & field,
-            (first > threshold) & field,
-            (second > threshold) & field,
-            (spots > 0) & (lesion.abs() > 0.03) & field,
+            (first > threshold) & field & draw.chance(0.5),
+            (second > threshold) & field & draw.chance(0.5),
+            (spots > 0) & (lesion.abs() > 0.06) & field & draw.chance(0.5),
         ],
+        main=1,
     )
 
 
 def fibres(draw: Draw, size: int) -> Scene:
     """Long threads without branches among spots or cells: filaments, collagen, neurites, cracks, hyphae."""
     radius = draw.log_uniform(0.6, 4, jitter=0.05)
-    nowhere = draw.uniform(0, 0.25)
-    grown = trees(draw, size, radius, draw.uniform(0.2, 3.5), nowhere, draw.chance(0.15), draw.uniform(0.3, 1.0))
-    first, second = grown.unbind(1)
-    place = kinds_place(draw, draw.log_uniform(2, 12), draw.uniform(2.5, 5), draw.uniform(0, 0.9), draw.uniform(1, 2))
+    bend, branching, density = draw.uniform(0.2, 3.0), draw.uniform(0, 0.25), draw.uniform(0.3, 1.0)
+    by_width = draw.chance(0.5)
+    first, second = trees(draw, size, radius, bend, branching, draw.chance(0.15), density, by_width).unbind(1)
+    place, _ = two_kinds(draw, draw.log_uniform(2, 12), draw.uniform(2.5, 5), draw.uniform(0, 0.9), draw.uniform(1, 2))
     blobs = objects(draw, wobble(draw, canvas(draw, size), place.radius), place)
     beads = 1 + draw.uniform(0, 0.6) * grain(draw, size, draw.uniform(3, 12), 0.4)
     shown = draw.chance(0.7)
-    lines = (first.clamp(0, 1.5) + second.clamp(0, 1.5) * draw.uniform(0.2, 1.2)) * beads
+    faint = torch.where(by_width, draw.uniform(0.6, 1.2), draw.uniform(0.2, 0.5))
+    lines = (first.clamp(0, 1.5) + second.clamp(0, 1.5) * faint) * beads
     body = soft(blobs.depth, 1.5) * (0.5 + blobs.traits[:, 0]) * shown
     weave = grain(draw, size, draw.uniform(4, 14), 0.4, draw.uniform(1.5, 3), draw.uniform(0, math.pi))
     ground = (
@@ -78,8 +79,14 @@ def fibres(draw: Draw, size: int) -> Scene:
     threshold = draw.uniform(0.4, 0.55)
     return scene(
         [draw.uniform(0.25, 0.7) * lines.clamp(0, 1.5), ground.clamp(0), draw.uniform(0.2, 0.7) * body],
-        [blobs.inside & shown, (first > threshold) | (second > threshold), first > threshold, second > threshold],
+        [
+            blobs.inside & shown,
+            (first > threshold) | (second > threshold),
+            (first > threshold) & draw.chance(0.5),
+            (second > threshold) & draw.chance(0.5),
+        ],
         torch.where(blobs.inside, blobs.identity + 1, 0),
+        main=1,
     )
 
 
@@ -206,5 +213,5 @@ def leaves(draw: Draw, size: int) -> Scene:
             dyes[dye] = mix(dyes[dye], amount / 1.5, over)
         parts = [part & ~things.inside for part in parts]
         parts.append(things.inside)
-        identity = torch.where(things.inside, things.identity + 1 + 576 * layer, identity)
+        identity = torch.where(things.inside, things.identity + 1 + LATTICE**2 * layer, identity)
     return scene([dye.clamp(0) for dye in dyes], parts, identity)

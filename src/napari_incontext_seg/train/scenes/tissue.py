@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..draw import Draw
-from ..shapes import Objects, Placement, canvas, objects, warp
+from ..shapes import LATTICE, Objects, Placement, canvas, objects, warp
 from ..textures import blur, cloud, grain, specks, standardized, swell
-from .cells import kinds_place, wobble
+from .cells import two_kinds, wobble
 from .scene import Scene, band, scene, soft
 
 
@@ -78,7 +78,8 @@ def electron_neuropil(draw: Draw, size: int) -> Scene:
             other,
             crowd & (room > 0.5) & draw.chance(0.2),
         ],
-        torch.where(walls, 0, torch.where(split, small.identity + 577, large.identity + 1)),
+        torch.where(walls, 0, torch.where(split, small.identity + 1 + LATTICE**2, large.identity + 1)),
+        main=1,
     )
 
 
@@ -121,7 +122,8 @@ def cell_walls(draw: Draw, size: int) -> Scene:
     return scene(
         [(0.8 * line + glow) * inside, fill * inside, nuclei * draw.uniform(0.15, 0.6) * inside],
         [inside & draw.chance(0.3), marked & inside & ~walls, nuclei & inside, walls],
-        torch.where(walls | outside, 0, torch.where(split, small.identity + 577, large.identity + 1)),
+        torch.where(walls | outside, 0, torch.where(split, small.identity + 1 + LATTICE**2, large.identity + 1)),
+        main=3,
     )
 
 
@@ -183,11 +185,8 @@ def glands(draw: Draw, size: int) -> Scene:
     inside, lumen = depth > 0, depth > epithelium
     ring = inside & ~lumen
     small = (radius * draw.uniform(0.08, 0.16)).clamp_min(2.0)
-    cells = objects(
-        draw,
-        wobble(draw, canvas(draw, size), small),
-        kinds_place(draw, small, draw.uniform(1.6, 2.1), draw.uniform(0.7, 1.05), draw.uniform(1.1, 1.8)),
-    )
+    crowded, _ = two_kinds(draw, small, draw.uniform(1.6, 2.1), draw.uniform(0.7, 1.05), draw.uniform(1.1, 1.8))
+    cells = objects(draw, wobble(draw, canvas(draw, size), small), crowded)
     # The nuclei of an epithelium stand in a row near its outer border.
     row = band(depth - small * draw.uniform(1.2, 2.0), small * draw.uniform(0.7, 2.0))
     direction = draw.uniform(0, 3.14)
