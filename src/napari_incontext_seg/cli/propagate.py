@@ -220,6 +220,6 @@ def finish(report: Report, as_json: bool) -> None:
     if report.mean_dice is not None:
         print(f"Dice against the truth: {report.mean_dice:.3f} (mean of {len(report.dice)} predicted slices)")
     if report.confidence:
-        print("least sure: " + ", ".join(f"{report.name(p)} ({report.confidence[p]:.0%})" for p in report.least_sure))
+        print("least sure: " + ", ".join(f"{report.name(p)} ({report.confidence[p]:.2f})" for p in report.least_sure))
     for file in report.files if report.unit == "slices" else [report.out]:
         print(f"wrote {file}")

@@ -51,7 +51,7 @@ class Report:
     def title(self, position: int) -> str:
         """The name, and how sure the model is where it predicted."""
         name = self.names.get(position, f"slice {position}")
-        return f"{name}  {self.confidence[position]:.0%} sure" if position in self.confidence else name
+        return f"{name}  confidence {self.confidence[position]:.2f}" if position in self.confidence else name
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
