@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from napari_incontext_seg.errors import InputError
+from napari_incontext_seg.train.annotation import annotate
+from napari_incontext_seg.train.draw import Draw
 from napari_incontext_seg.train.episodes import EpisodeConfig, Episodes, generate
+from napari_incontext_seg.train.optics import form
 from napari_incontext_seg.train.scenes import FAMILIES
 
 SIZE = 96
@@ -67,6 +71,20 @@ def test_every_family_shows_its_target_in_the_examples(family: str) -> None:
     assert labelled.sum() >= 7  # a part may be lost to the border of the image
     contrast = episodes.images.flatten(2).std(-1)
     assert (contrast > 0.02).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_stays_on_the_device_and_never_waits_for_it(family: str) -> None:
+    """Fake tensors of a GPU refuse tensors of another device, and any look at a value."""
+    with FakeTensorMode():
+        device = torch.device("cuda")
+        draw = Draw(torch.zeros(2, 2, device=device), torch.zeros(2, 2, 2, device=device), None)
+        scene = FAMILIES[family].family(draw, SIZE)
+        labels = annotate(draw, scene.parts, scene.main, max_classes=4)
+        assert labels.device.type == "cuda"
+        for colour in (False, True):
+            images = form(draw, scene.dyes, colour, draw.chance(0.5))
+            assert (images.shape, images.device.type) == ((4, 3, SIZE, SIZE), "cuda")
 
 
 def test_the_query_asks_only_for_what_an_example_shows(many: Episodes) -> None:

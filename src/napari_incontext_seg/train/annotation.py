@@ -62,16 +62,16 @@ def _classes(draw: Draw, parts: Tensor, main: int, max_classes: int) -> Tensor:
     episodes, views, count = draw.episodes, draw.views, parts.shape[1]
     share = draw.by_episode(parts.float().mean((-2, -1)))
     shown = ((share > MIN_SHARE) & (share < MAX_SHARE))[:, 1:].any(1)
-    score = draw._uniform(episodes, count)
+    score = draw.rand(episodes, count)
     score[:, main] += 0.3
     score = torch.where(shown, score, -1.0)
     rank = score.argsort(1, descending=True).argsort(1)
-    dice = draw._uniform(episodes, 1)
+    dice = draw.rand(episodes, 1)
     wanted = 1 + (dice > 0.6).long() + (dice > 0.85).long() + (dice > 0.95).long()
     chosen = (rank < wanted.clamp(max=max_classes)) & shown
     classes = torch.where(chosen, rank + 1, 0)
     # Now and then two parts are one class ("both kinds").
-    merged = draw._uniform(episodes, 1) < 0.1
+    merged = draw.rand(episodes, 1) < 0.1
     classes = torch.where(merged & chosen, 1, classes)
     return classes.repeat_interleave(views, 0).to(torch.uint8)
 

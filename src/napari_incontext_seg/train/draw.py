@@ -15,8 +15,8 @@ import math
 import torch
 from torch import Tensor
 
-POOL = 160
-"""Parameters an episode may have."""
+POOL = 64
+"""Parameters that are drawn at once."""
 
 
 class Draw:
@@ -29,31 +29,31 @@ class Draw:
     shift
         (episodes, views, 2) pixels (y, x): how far each view has drifted.
     generator
-        On the device of ``angle``.
+        On the device of ``angle``; None draws from the global one.
     """
 
-    def __init__(self, angle: Tensor, shift: Tensor, generator: torch.Generator) -> None:
+    def __init__(self, angle: Tensor, shift: Tensor, generator: torch.Generator | None) -> None:
         self.episodes, self.views = angle.shape
         self.count = self.episodes * self.views
         self.device = angle.device
         self.generator = generator
         self.angle = angle
         self.shift = shift.reshape(self.count, 2)
-        # Parameters are taken from one pool, column by column: a GPU is slow at making one small tensor at a time.
-        self._pool = self._uniform(self.episodes, POOL).repeat_interleave(self.views, 0)[..., None, None]
-        self._taken = 0
+        self._pool: list[Tensor] = []
 
-    def _uniform(self, *shape: int) -> Tensor:
+    def rand(self, *shape: int) -> Tensor:
+        """Return independent uniform numbers in [0, 1]."""
         return torch.rand(shape, generator=self.generator, device=self.device)
 
-    def _normal(self, *shape: int) -> Tensor:
+    def randn(self, *shape: int) -> Tensor:
+        """Return independent standard normal numbers."""
         return torch.randn(shape, generator=self.generator, device=self.device)
 
     def _next(self) -> Tensor:
         """Return (N, 1, 1) uniform in [0, 1], equal in the views of an episode."""
-        assert self._taken < POOL, "enlarge POOL"
-        self._taken += 1
-        return self._pool[:, self._taken - 1]
+        if not self._pool:  # many at once: a GPU is slow at making one small tensor at a time
+            self._pool = list(self.rand(POOL, self.episodes).repeat_interleave(self.views, 1)[..., None, None])
+        return self._pool.pop()
 
     def spread(self, values: Tensor) -> Tensor:
         """Repeat one value an episode (episodes,) over its views, as (N, 1, 1)."""
@@ -66,12 +66,12 @@ class Draw:
     def uniform(self, low: float, high: float, jitter: float = 0.0) -> Tensor:
         """Return (N, 1, 1) uniform parameters, shared by the views up to a relative ``jitter``."""
         values = low + (high - low) * self._next()
-        return values * (1 + jitter * self._normal(self.count, 1, 1)) if jitter else values
+        return values * (1 + jitter * self.randn(self.count, 1, 1)) if jitter else values
 
     def log_uniform(self, low: float, high: float, jitter: float = 0.0) -> Tensor:
         """Return (N, 1, 1) parameters whose logarithm is uniform."""
         values = self.uniform(math.log(low), math.log(high)).exp()
-        return values * (1 + jitter * self._normal(self.count, 1, 1).clamp(-2, 2)) if jitter else values
+        return values * (1 + jitter * self.randn(self.count, 1, 1).clamp(-2, 2)) if jitter else values
 
     def chance(self, probability: float) -> Tensor:
         """Return (N, 1, 1) booleans, shared by the views."""
@@ -79,11 +79,11 @@ class Draw:
 
     def view_chance(self, probability: float) -> Tensor:
         """Return (N, 1, 1) booleans, one a view."""
-        return self._uniform(self.count, 1, 1) < probability
+        return self.rand(self.count, 1, 1) < probability
 
     def view_uniform(self, low: float, high: float) -> Tensor:
         """Return (N, 1, 1) uniform numbers, one a view."""
-        return low + (high - low) * self._uniform(self.count, 1, 1)
+        return low + (high - low) * self.rand(self.count, 1, 1)
 
     def sign(self, probability: float = 0.5) -> Tensor:
         """Return (N, 1, 1) of 1 with ``probability``, else -1."""
@@ -91,7 +91,7 @@ class Draw:
 
     def presence(self) -> Tensor:
         """Return (N, 1, 1): 1, and now and then 0 in the query (view 0) only: the target is absent there."""
-        absent = self._uniform(self.episodes, 1) < 0.15
+        absent = self.rand(self.episodes, 1) < 0.15
         query = torch.arange(self.views, device=self.device) == 0
         return 1 - (absent & query).float().view(-1, 1, 1)
 
@@ -101,8 +101,8 @@ class Draw:
         ``faster`` > 1 lets them change more from view to view than the scene does.
         """
         angle = (self.angle * faster).clamp(max=math.pi / 2).view(self.episodes, self.views, *[1] * len(shape))
-        shared = self._normal(self.episodes, 1, *shape)
-        own = self._normal(self.episodes, self.views, *shape)
+        shared = self.randn(self.episodes, 1, *shape)
+        own = self.randn(self.episodes, self.views, *shape)
         return (angle.cos() * shared + angle.sin() * own).flatten(0, 1)
 
     def quantile(self, *shape: int, faster: float = 1.0) -> Tensor:

@@ -36,7 +36,7 @@ def form(draw: Draw, dyes: Tensor, colour: bool, inverted: Tensor) -> Tensor:
     light = ((light - low) / (high - low)).clamp(0, 1)
     read, shot = draw.log_uniform(0.002, 0.12), draw.log_uniform(0.002, 0.25)
     noisy = ~draw.chance(0.15)
-    light = light + (read * draw.uniform(0, 1.2) * noisy)[:, None] * draw._normal(*light.shape)  # grain of the sample
+    light = light + (read * draw.uniform(0, 1.2) * noisy)[:, None] * draw.randn(*light.shape)  # grain of the sample
     light = _blurred(draw, light)
     light = _shaded(draw, light)
     light = _noisy(draw, light, read * noisy, shot * noisy)
@@ -72,16 +72,15 @@ def _grey(draw: Draw, dyes: Tensor, inverted: Tensor) -> Tensor:
 
 def _coloured(draw: Draw, dyes: Tensor, inverted: Tensor) -> Tensor:
     """Absorption by stains (Beer-Lambert), emission of fluorophores, or one hue with darker parts."""
-    count = draw.count
-    own = torch.tensor(STAINS, device=draw.device) + 0.12 * _palette(draw, count, centred=True)
-    anything = _palette(draw, count)
+    own = torch.tensor(STAINS, device=draw.device) + 0.12 * (2 * _palette(draw) - 1)
+    anything = _palette(draw)
     known = draw.chance(0.6)
     stains = torch.where(known, own, anything).clamp_min(0.02)
     stains = stains / stains.norm(dim=-1, keepdim=True)
     strength = torch.stack([draw.uniform(1.0, 2.6), draw.uniform(0.5, 1.8), draw.uniform(1.0, 2.6)], 1)[..., 0]
     glow = anything / anything.amax(-1, keepdim=True)
     warm = torch.tensor([[0.08, 0.02, 0.01], [1.0, 0.55, 0.3]], device=draw.device) * draw.uniform(0.7, 1.2)
-    low, high = _palette(draw, count)[:, 0] * 0.35, 0.35 + 0.65 * _palette(draw, count)[:, 0]
+    low, high = _palette(draw)[:, 0] * 0.35, 0.35 + 0.65 * _palette(draw)[:, 0]
     eye = draw.chance(0.4)[:, 0]  # the colours of tissue in white light
     low, high = torch.where(eye, warm[:, 0], low), torch.where(eye, warm[:, 1], high)
     # All are linear in the dyes; absorption is the exponential of that.
@@ -90,15 +89,14 @@ def _coloured(draw: Draw, dyes: Tensor, inverted: Tensor) -> Tensor:
     matrix = torch.where(inverted, stains * strength, matrix)
     offset = torch.where(hue[:, 0] & ~inverted[:, 0], low, ground)[..., None, None]
     linear = torch.einsum("ndc,ndhw->nchw", matrix, dyes) + offset
-    white = 1 - 0.2 * _palette(draw, count)[:, 0] * draw.uniform(0, 1)[..., 0]
+    white = 1 - 0.2 * _palette(draw)[:, 0] * draw.uniform(0, 1)[..., 0]
     absorbed = white[..., None, None] * torch.exp(-linear)
     return linear + (absorbed - linear) * inverted[:, None]
 
 
-def _palette(draw: Draw, count: int, centred: bool = False) -> Tensor:
+def _palette(draw: Draw) -> Tensor:
     """Return (N, 3, 3) random colours, one a dye, shared by the views."""
-    colours = torch.stack([torch.cat([draw.uniform(0, 1) for _ in range(3)], -1)[:, 0] for _ in range(3)], 1)
-    return 2 * colours - 1 if centred else colours + 0.02
+    return draw.rand(draw.episodes, 3, 3).repeat_interleave(draw.views, 0) + 0.02
 
 
 def _blurred(draw: Draw, light: Tensor) -> Tensor:
@@ -121,19 +119,19 @@ def _shaded(draw: Draw, light: Tensor) -> Tensor:
 
 def _noisy(draw: Draw, light: Tensor, read: Tensor, shot: Tensor) -> Tensor:
     deviation = (read[:, None] ** 2 + shot[:, None] ** 2 * light.clamp_min(0)).sqrt()
-    noise = draw._normal(*light.shape)
+    noise = draw.randn(*light.shape)
     return light + deviation * noise
 
 
 def _stripes(draw: Draw, light: Tensor) -> Tensor:
     """Add line noise, a periodic pattern, and hot or dead pixels, each to a few episodes."""
     count, _, height, width = light.shape
-    rows = draw._normal(count, 1, height, 1) * (draw.uniform(0, 0.06) * draw.chance(0.1))[:, None]
+    rows = draw.randn(count, 1, height, 1) * (draw.uniform(0, 0.06) * draw.chance(0.1))[:, None]
     axis = torch.arange(width, device=draw.device)[None, None]
     wave = torch.sin(2 * math.pi * (axis + draw.view_uniform(0, 50)) / draw.log_uniform(3, 40))
     wave = wave * draw.uniform(0, 0.05) * draw.chance(0.06)
     rate = draw.log_uniform(1e-4, 2e-2) * draw.chance(0.08)
-    dice = draw._uniform(count, 1, height, width)
+    dice = draw.rand(count, 1, height, width)
     light = torch.where(dice < rate[:, None] / 2, 1.0, torch.where(dice > 1 - rate[:, None] / 2, 0.0, light))
     return light + rows + wave[:, None]
 

@@ -6,7 +6,6 @@ All sizes are in pixels; parameters are (N, 1, 1), one an image.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as functional
@@ -18,7 +17,6 @@ COARSE = 4
 """Smooth fields are made at 1/4 of the resolution and enlarged."""
 
 
-@lru_cache(maxsize=16)
 def frequencies(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return frequencies (height, 1) and (1, width // 2 + 1) in cycles a pixel."""
     y, x = torch.fft.fftfreq(height, device=device), torch.fft.rfftfreq(width, device=device)

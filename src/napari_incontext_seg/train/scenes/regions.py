@@ -18,7 +18,7 @@ from .scene import Scene, band, mix, scene, soft
 def vessels(draw: Draw, size: int) -> Scene:
     """Branching tubes of two calibres or origins on shaded ground, in a round field or not: fundus, angiogram."""
     radius = draw.log_uniform(1.2, 6.5, jitter=0.05)
-    bend, branching, density = draw.log_uniform(0.3, 2.0), draw.uniform(0.4, 1.0), draw.uniform(0.2, 0.9)
+    bend, branching, density = draw.log_uniform(0.15, 1.5), draw.uniform(0.4, 1.0), draw.uniform(0.2, 0.9)
     by_width = draw.chance(0.5)
     first, second = trees(draw, size, radius, bend, branching, draw.chance(0.5), density, by_width).unbind(1)
     contrast = draw.uniform(0.15, 0.6)
