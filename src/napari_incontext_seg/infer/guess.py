@@ -234,7 +234,8 @@ def _mixing(weights: Tensor) -> Tensor:
 
 def _solved(lift: Lift, features: Sequence[Tensor], samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
     first, *more = (lift.sums(f, s) for f, s in zip(features, samples, strict=True))
-    return sum(more, first).solve()
+    held_out, both = sum(more, first).solve()
+    return held_out.to(features[0]), both.to(features[0])
 
 
 def _bias(scores: Tensor, samples: Sequence[Sample]) -> Tensor:

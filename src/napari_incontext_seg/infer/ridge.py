@@ -88,7 +88,7 @@ class Sums:
                                 (self.gram, self.moment, self.weight))  # fmt: skip
         ridge = (RIDGE * weight.clamp_min(1)[..., None]).repeat(1, 1, gram.shape[-1])
         ridge[..., -1] *= 1e-6  # the constant is not shrunk
-        solved = torch.linalg.solve(gram + torch.diag_embed(ridge), moment).float()
+        solved = torch.cholesky_solve(moment, torch.linalg.cholesky(gram + torch.diag_embed(ridge))).float()
         return solved[:2], solved[2]
 
 
