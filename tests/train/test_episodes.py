@@ -33,12 +33,12 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def many() -> Episodes:
-    return generate(120, SIZE, seed=0, num_examples=2)
+    return generate(90, SIZE, seed=0, num_examples=2)
 
 
 def test_shapes_and_ranges(many: Episodes) -> None:
-    assert many.images.shape == (120, 3, 3, SIZE, SIZE)
-    assert many.labels.shape == many.instances.shape == (120, 3, SIZE, SIZE)
+    assert many.images.shape == (90, 3, 3, SIZE, SIZE)
+    assert many.labels.shape == many.instances.shape == (90, 3, SIZE, SIZE)
     assert many.images.dtype == torch.float32
     assert many.labels.dtype == many.instances.dtype == torch.int64
     assert many.images.isfinite().all()
@@ -73,18 +73,27 @@ def test_every_family_shows_its_target_in_the_examples(family: str) -> None:
     assert (contrast > 0.02).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_stays_on_the_device_and_never_waits_for_it(family: str) -> None:
-    """Fake tensors of a GPU refuse tensors of another device, and any look at a value."""
+@pytest.fixture
+def gpu_draw() -> Iterator[Draw]:
+    """Fake tensors of a GPU: they refuse tensors of another device, and any look at a value."""
     with FakeTensorMode():
         device = torch.device("cuda")
-        draw = Draw(torch.zeros(2, 2, device=device), torch.zeros(2, 2, 2, device=device), None)
-        scene = FAMILIES[family].family(draw, SIZE)
-        labels = annotate(draw, scene.parts, scene.main, max_classes=4)
-        assert labels.device.type == "cuda"
-        for colour in (False, True):
-            images = form(draw, scene.dyes, colour, draw.chance(0.5))
-            assert (images.shape, images.device.type) == ((4, 3, SIZE, SIZE), "cuda")
+        yield Draw(torch.zeros(2, 2, device=device), torch.zeros(2, 2, 2, device=device), None)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_stays_on_the_device_and_never_waits_for_it(family: str, gpu_draw: Draw) -> None:
+    scene = FAMILIES[family].family(gpu_draw, SIZE)
+    assert {scene.dyes.device.type, scene.parts.device.type, scene.identity.device.type} == {"cuda"}
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_pictures_and_labels_are_made_on_the_device(colour: bool, gpu_draw: Draw) -> None:
+    dyes = torch.zeros(4, 3, SIZE, SIZE, device=gpu_draw.device)
+    images = form(gpu_draw, dyes, colour, gpu_draw.chance(0.5))
+    labels = annotate(gpu_draw, dyes > 0, main=0, max_classes=4)
+    assert (images.shape, images.device.type) == ((4, 3, SIZE, SIZE), "cuda")
+    assert (labels.shape, labels.device.type) == ((4, SIZE, SIZE), "cuda")
 
 
 def test_the_query_asks_only_for_what_an_example_shows(many: Episodes) -> None:

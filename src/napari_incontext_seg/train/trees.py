@@ -15,7 +15,7 @@ TRUNKS = 8
 SLOW = 0.3
 LEVELS = ((5, 0.6), (4, 0.3))
 """Branches a path may have, and their length in image sizes, from level to level."""
-SIGMAS = (0.5, 0.85, 1.45, 2.5, 4.3)
+SIGMAS = (0.65, 1.0, 1.6, 2.6, 4.3)
 """Blurs that tubes are made of; what lies between is made by brightness."""
 
 
@@ -51,7 +51,7 @@ def trees(
     branching, density
         Share of the branches, and of the trunks, that grow.
     from_point
-        Whether all trunks start at one place.
+        Whether all trunks start at one place, or else they come in from the borders.
     by_width
         Whether the second group are the thin tubes, or else some trunks with their branches.
 
@@ -62,14 +62,15 @@ def trees(
     """
     # Slower than the scene: a small change of a trunk's beginning moves all of the tree.
     root = size * 0.4 * draw.normal(1, 2, faster=SLOW).clamp(-1, 1) + 2 * draw.normal(TRUNKS, 2, faster=SLOW)
-    anywhere = size * 0.75 * (2 * draw.quantile(TRUNKS, 2, faster=SLOW) - 1)
     sector = torch.arange(TRUNKS, device=draw.device) * (2 * math.pi / TRUNKS)  # trunks of one root part ways
-    heading = sector + 0.8 * draw.quantile(TRUNKS, faster=SLOW) + draw.uniform(0, 2 * math.pi)[..., 0]
+    outward = sector + 0.8 * draw.quantile(TRUNKS, faster=SLOW) + draw.uniform(0, 2 * math.pi)[..., 0]
+    border = 0.7 * size * torch.stack([outward.sin(), outward.cos()], -1)
+    inward = outward + math.pi + 1.2 * (draw.quantile(TRUNKS, faster=SLOW) - 0.5)
+    start, heading = torch.where(from_point, root, border), torch.where(from_point[..., 0], outward, inward)
     alive = (draw.quantile(TRUNKS) < density[..., 0]).float()
     alive[:, :2] = 1.0
     group = (draw.quantile(TRUNKS) < 0.5).float()
     width = radius[..., 0] * (0.35 * draw.normal(TRUNKS)).exp()
-    start = torch.where(from_point, root, anywhere)
     levels = [_grow(draw, start, heading, width, alive, group, 1.3 * size, bend)]
     for children, length in LEVELS:
         levels.append(_branch(draw, levels[-1], children, branching, length * size, 1.4 * bend))
@@ -127,11 +128,11 @@ def _tubes(size: int, path: Tensor, width: Tensor, alive: Tensor, group: Tensor)
     count = len(path)
     sigma = torch.tensor(SIGMAS, device=path.device)
     reach = 1.18  # radius of a tube of amplitude 1 at half its height, in sigmas
-    width = width.clamp_min(0.72)  # thinner ones would be dotted
+    width = width.clamp_min(0.8)  # thinner ones would be dotted
     slot = (torch.bucketize(width / reach, sigma) - 1).clamp(0, len(SIGMAS) - 1)
     scale = sigma[slot]
     amplitude = 0.5 * torch.exp((width / scale) ** 2 / 2).clamp(max=8.0)
-    points = 4  # a point stands for about this many pixels of length, made denser below
+    points = 6  # a point stands for about this many pixels of length, made denser below
     offsets = torch.linspace(0, 1, points + 1, device=path.device)[:-1]
     ahead = torch.cat([path[:, 1:], path[:, -1:]], 1)
     step = ahead - path

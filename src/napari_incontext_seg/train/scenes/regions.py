@@ -21,7 +21,7 @@ def vessels(draw: Draw, size: int) -> Scene:
     bend, branching, density = draw.log_uniform(0.15, 1.5), draw.uniform(0.4, 1.0), draw.uniform(0.2, 0.9)
     by_width = draw.chance(0.5)
     first, second = trees(draw, size, radius, bend, branching, draw.chance(0.5), density, by_width).unbind(1)
-    contrast = draw.uniform(0.15, 0.6)
+    contrast = draw.uniform(0.2, 0.65)
     faint = torch.where(by_width, draw.uniform(0.6, 1.0), draw.uniform(0.25, 0.6))
     tube = 1 - torch.exp(-1.3 * first.clamp(0))
     tube = torch.maximum(tube, (1 - torch.exp(-1.3 * second.clamp(0))) * faint)
