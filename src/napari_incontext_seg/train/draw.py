@@ -77,10 +77,6 @@ class Draw:
         """Return (N, 1, 1) booleans, shared by the views."""
         return self._next() < probability
 
-    def view_chance(self, probability: float) -> Tensor:
-        """Return (N, 1, 1) booleans, one a view."""
-        return self.rand(self.count, 1, 1) < probability
-
     def view_uniform(self, low: float, high: float) -> Tensor:
         """Return (N, 1, 1) uniform numbers, one a view."""
         return low + (high - low) * self.rand(self.count, 1, 1)
@@ -89,11 +85,11 @@ class Draw:
         """Return (N, 1, 1) of 1 with ``probability``, else -1."""
         return torch.where(self.chance(probability), 1.0, -1.0)
 
-    def presence(self) -> Tensor:
-        """Return (N, 1, 1): 1, and now and then 0 in the query (view 0) only: the target is absent there."""
-        absent = self.rand(self.episodes, 1) < 0.15
+    def presence(self, absent: float = 0.15) -> Tensor:
+        """Return (N, 1, 1): 1, and in the share ``absent`` of the episodes 0 in the query (view 0) only."""
+        missing = self.rand(self.episodes, 1) < absent
         query = torch.arange(self.views, device=self.device) == 0
-        return 1 - (absent & query).float().view(-1, 1, 1)
+        return 1 - (missing & query).float().view(-1, 1, 1)
 
     def normal(self, *shape: int, faster: float = 1.0) -> Tensor:
         """Return (N, *shape) standard normal numbers, correlated between the views of an episode.

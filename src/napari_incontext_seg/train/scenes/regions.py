@@ -128,12 +128,11 @@ def anatomy(draw: Draw, size: int) -> Scene:
     """A body in air: a rim, organs of even grey with soft borders, one ring with core and neighbour (MR, CT)."""
     grid = canvas(draw, size)
     axis = torch.arange(size, device=draw.device) - size / 2
-    y, x = axis[:, None] + 0 * draw.uniform(0, 1), axis[None] + 0 * draw.uniform(0, 1)
-    wide = torch.stack([y.expand(-1, size, size), x.expand(-1, size, size)], 1) - draw.shift[:, :, None, None]
-    wide = warp(draw, wide, draw.uniform(0.4, 1.0) * size, draw.uniform(0.1, 0.4))
+    plane = torch.stack(torch.meshgrid(axis, axis, indexing="ij")) - draw.shift[:, :, None, None]
+    plane = warp(draw, plane, draw.uniform(0.4, 1.0) * size, draw.uniform(0.1, 0.4))
     centre = 0.12 * size * draw.normal(2, 1, 1)
     height, width = size * draw.uniform(0.35, 0.75), size * draw.uniform(0.35, 0.75)
-    outline = 1 - ((wide[:, 0] / height) ** 2 + (wide[:, 1] / width) ** 2).sqrt()
+    outline = 1 - ((plane[:, 0] / height) ** 2 + (plane[:, 1] / width) ** 2).sqrt()
     body = outline * torch.minimum(height, width)
     fat = draw.uniform(1.5, 0.06 * size)
     radius = size * draw.uniform(0.06, 0.16)
@@ -143,14 +142,12 @@ def anatomy(draw: Draw, size: int) -> Scene:
         Placement(radius, spacing=1.9, variation=0.4, aspect=draw.uniform(1, 1.8), jitter=0.4),
         reach=3,
     )
-    levels = standardized(3 * organs.traits[:, 0] - 1.5)
     texture = 1 + draw.uniform(0.02, 0.12) * cloud(draw, size, draw.uniform(3, 20), 1.6, faster=3)
     tissue = (organs.traits[:, 0] * draw.uniform(0.3, 0.9) + 0.1) * texture
-    tissue = mix(
-        blur(tissue, draw.uniform(0.5, 2)), torch.zeros_like(tissue), (levels < draw.uniform(0, 0.25)).float() * 0.8
-    )
+    hollow = standardized(3 * organs.traits[:, 0] - 1.5) < draw.uniform(0, 0.25)
+    tissue = blur(tissue, draw.uniform(0.5, 2)) * (1 - 0.8 * hollow)
     part = draw.uniform(0.07, 0.2) * size
-    y, x = wide[:, 0] - centre[:, 0], wide[:, 1] - centre[:, 1]
+    y, x = plane[:, 0] - centre[:, 0], plane[:, 1] - centre[:, 1]
     distance = (y * y + x * x * draw.uniform(0.7, 1.3)).sqrt()
     size_here = part * (1 + 0.15 * draw.normal(1, 1)).clamp(0.3)
     thickness = size_here * draw.uniform(0.2, 0.5)
@@ -160,7 +157,7 @@ def anatomy(draw: Draw, size: int) -> Scene:
     beside = size_here * draw.uniform(0.7, 1.1) - (side_y**2 * 1.3 + side_x**2).sqrt()
     present = draw.presence()
     blood, muscle, air = draw.uniform(0.4, 1.0), draw.uniform(0.05, 0.6), draw.uniform(0.0, 0.06)
-    image = mix(torch.full_like(tissue, 0) + air, tissue, soft(body, 2.0))
+    image = mix(air, tissue, soft(body, 2.0))
     image = mix(image, blood * draw.uniform(0.7, 1.1) * texture, soft(beside, 1.5) * present)
     image = mix(image, muscle * texture, soft(outer, 1.5) * present)
     papillary = 1 - 0.6 * (grain(draw, size, size_here * 0.6, 0.4) > 1.6) * draw.chance(0.5)
@@ -180,6 +177,7 @@ def anatomy(draw: Draw, size: int) -> Scene:
             (outer > 0) & (inner < 0) & there,
             (inner > 0) & there,
         ],
+        main=3,
     )
 
 

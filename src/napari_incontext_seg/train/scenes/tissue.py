@@ -38,9 +38,8 @@ def electron_neuropil(draw: Draw, size: int) -> Scene:
     radius = draw.log_uniform(14, 0.28 * size, jitter=0.04)
     large, small, split, wall = _packed(draw, size, radius, 1.3)
     thickness = torch.minimum(draw.log_uniform(0.8, 3.0, jitter=0.05), 0.05 * radius)
-    loose = standardized(swell(draw, size, radius * 1.5)) ** 3 * draw.uniform(
-        0, 3.0
-    )  # obliquely cut membranes are wide
+    # Obliquely cut membranes are wide.
+    loose = standardized(swell(draw, size, radius * 1.5)) ** 3 * draw.uniform(0, 3.0)
     line = soft(thickness * (1 + loose) - wall, draw.uniform(0.8, 1.6))
     gap = band(wall, draw.uniform(0.4, 0.8)) * draw.uniform(0, 0.7) * draw.chance(0.3)
     fine = grain(draw, size, draw.uniform(2.2, 5), draw.uniform(0.4, 1.2), faster=9)
@@ -65,8 +64,7 @@ def electron_neuropil(draw: Draw, size: int) -> Scene:
     crowd = (swell(draw, size, radius * 1.5) > draw.uniform(0.3, 1.5)) & (traits[:, 3] < 0.6)
     ring = band(vesicles - 0.3, draw.uniform(0.25, 0.5)) * crowd * room * draw.uniform(0.2, 0.5)
     density = (swell(draw, size, radius * 0.7) > draw.uniform(2.0, 3.0)) & (wall < 3 * thickness + 2)
-    amount = cytoplasm + ring
-    amount = amount + mito * matrix + other * lysosome
+    amount = cytoplasm + ring + mito * matrix + other * lysosome
     amount = torch.maximum(amount, (draw.uniform(0.7, 1.1) + 0.07 * fine) * (line - gap)) + density * 0.3
     walls = wall < thickness * (1 + loose) * draw.uniform(0.9, 1.3) + 0.3
     return scene(
@@ -136,7 +134,7 @@ def myelin(draw: Draw, size: int) -> Scene:
         spacing=draw.uniform(1.6, 2.6),
         variation=draw.uniform(0.2, 0.5),
         aspect=draw.uniform(1.0, 1.6),
-        presence=draw.uniform(0.6, 1.05),
+        presence=draw.uniform(0.6, 1.05) * draw.presence(0.04),
         kinds=draw.uniform(0, 0.5),
         kind_size=draw.uniform(0.4, 1.2),
         jitter=0.35,
