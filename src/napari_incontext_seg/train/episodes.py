@@ -86,8 +86,9 @@ def generate(
 ) -> Episodes:
     """Make ``batch`` episodes of ``size`` x ``size`` pixels with ``num_examples`` examples each.
 
-    A call costs a GPU about the same for ten episodes as for hundreds: make many at once and train on slices of them.
-    The same arguments give the same episodes on one kind of device; another device draws other numbers.
+    A call is some 20,000 small operations however many episodes it makes: on a GPU make hundreds at once and train on
+    slices of them; a CPU is fastest with about 16. The same arguments give the same episodes on one kind of device (a
+    GPU sums in any order: up to rounding); another device draws other numbers.
 
     Raises
     ------

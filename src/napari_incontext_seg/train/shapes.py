@@ -12,7 +12,7 @@ from .draw import Draw
 from .textures import standardized, swell
 
 LATTICE = 32
-"""Objects repeat after this many lattice cells: more than an image shows."""
+"""Objects repeat after this many places (a power of two): only the smallest do within an image, bent otherwise."""
 
 
 def canvas(draw: Draw, size: int) -> Tensor:
