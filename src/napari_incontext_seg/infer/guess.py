@@ -33,7 +33,7 @@ from ..core.tiling import Tile
 from ..core.types import Context, Example, Plane, Segmentation
 from ..errors import InputError
 from .filters import HALO, REDUCTION, filter_responses, line_responses
-from .ridge import Lift, Sample
+from .ridge import Lift, Sample, chequerboard, fold_grid
 
 SAMPLES, MIN_SAMPLES = 40_000, 10_000  # pixels fitted of all examples, and at least of each
 CONTEXT_SCALES = (1.36, 2.65, 5.14, 10.0, 20.0)  # px
@@ -61,6 +61,10 @@ class Guess:
         (B, L, K)
     bias
         (B, K, 1), added to the scores.
+    crossed, held_out
+        (B, L, 2 M) and (2, B, L, K), weights of the two stages for the pixels of each fold, fitted on the other fold.
+    grids
+        Of each example: (B,) cells a side of the chequerboard of its folds.
     """
 
     centre: Tensor
@@ -70,30 +74,56 @@ class Guess:
     first_weights: Tensor
     second_weights: Tensor
     bias: Tensor
+    crossed: Tensor
+    held_out: Tensor
+    grids: tuple[Tensor, ...]
+
+    @torch.no_grad()
+    def paint_example(self, planes: Tensor, example: int = 0) -> Tensor:
+        """Held-out scores (B, K, H, W) of an example that was fitted: where they are wrong, so is the guess.
+
+        Parameters
+        ----------
+        planes
+            (B, C, H, W), the images of that example.
+        """
+        height, width = planes.shape[2:]
+        index = torch.arange(height * width, device=planes.device).expand(len(planes), -1)
+        fold = chequerboard(index, self.grids[example], (height, width)).view(-1, 1, height, width)
+        adapted = _adapted(planes, self.centre, self.spread)
+        contexts = _context(adapted, self.first, self.crossed).chunk(2, dim=1)
+        of_first, of_second = (self._paint(adapted, c, w) for c, w in zip(contexts, self.held_out, strict=True))
+        return torch.where(fold == 0, of_first, of_second)
 
     @torch.no_grad()
     def paint(self, planes: Tensor) -> Tensor:
         """Scores (B, K, H, W), about [0, 1], of planes (B, C, H, W)."""
-        scores = planes.new_empty(len(planes), self.bias.shape[1], *planes.shape[2:])
-        for tile, part in self.tiles(planes):
-            scores[(..., *tile.area)] = part
-        return scores
+        adapted = _adapted(planes, self.centre, self.spread)
+        return self._paint(adapted, _context(adapted, self.first, self.first_weights), self.second_weights)
 
     @torch.no_grad()
     def tiles(self, planes: Tensor) -> Iterator[tuple[Tile, Tensor]]:
         """Yield the scores tile by tile, (B, K, height, width): memory hardly grows with the plane."""
         adapted = _adapted(planes, self.centre, self.spread)
-        context = _context(adapted, self.first, self.first_weights)
-        for inner, outer in _tiles(planes):
+        yield from self._tiles(adapted, _context(adapted, self.first, self.first_weights), self.second_weights)
+
+    def _paint(self, adapted: Tensor, context: Tensor, weights: Tensor) -> Tensor:
+        scores = adapted.new_empty(len(adapted), self.bias.shape[1], *adapted.shape[2:])
+        for tile, part in self._tiles(adapted, context, weights):
+            scores[(..., *tile.area)] = part
+        return scores
+
+    def _tiles(self, adapted: Tensor, context: Tensor, weights: Tensor) -> Iterator[tuple[Tile, Tensor]]:
+        for inner, outer in _tiles(adapted):
             features = torch.cat(
                 [_inside(_image_features, adapted, inner, outer), _inside(_context_features, context, inner, outer)], 1
             )
-            scores = self.second.apply(features.flatten(2), self.second_weights) + self.bias
+            scores = self.second.apply(features.flatten(2), weights) + self.bias
             yield inner, scores.reshape(*scores.shape[:2], *features.shape[2:])
 
 
 @torch.no_grad()
-def fit(shown: Sequence[Shown], *, background: bool = True) -> Guess:
+def fit(shown: Sequence[Shown], *, background: bool = True, samples: int = SAMPLES) -> Guess:
     """Learn from examples.
 
     Parameters
@@ -104,31 +134,37 @@ def fit(shown: Sequence[Shown], *, background: bool = True) -> Guess:
     background
         Whether the first class is background. Then the others are favoured as much as it takes to halve the distance
         to the best Dice on held-out pixels of the examples.
+    samples
+        Pixels fitted of all examples.
     """
-    count = max(MIN_SAMPLES, SAMPLES // len(shown))
-    samples = [Sample.drawn(targets, valid, count) for _, targets, valid in shown]
+    count = max(min(MIN_SAMPLES, samples), samples // len(shown))
+    drawn = [Sample.drawn(targets, valid, count) for _, targets, valid in shown]
     centre, spread = _moments(shown[0][0])
     adapted = [_adapted(images, centre, spread) for images, _, _ in shown]
-    seen = [_gathered(_image_features, images, s.index) for images, s in zip(adapted, samples, strict=True)]
+    seen = [_gathered(_image_features, images, s.index) for images, s in zip(adapted, drawn, strict=True)]
     first = Lift.fitted(seen[0])
-    held_out, weights = _solved(first, seen, samples)
+    held_out, weights = _solved(first, seen, drawn)
     mixing = _mixing(weights)
     # what each fold is shown comes from the other: (B, L, 2 M)
     crossed = torch.cat([w @ mixing for w in held_out], dim=2)
-    for i, (images, sample) in enumerate(zip(adapted, samples, strict=True)):
+    for i, (images, sample) in enumerate(zip(adapted, drawn, strict=True)):
         folds = _context(images, first, crossed).chunk(2, dim=1)
         context = [_gathered(_context_features, guessed, sample.index) for guessed in folds]
         seen[i] = torch.cat([seen[i], torch.where(sample.fold[..., None] == 0, context[0], context[1])], dim=2)
     second = Lift.fitted(seen[0])
-    held_out, final = _solved(second, seen, samples)
+    held_out, final = _solved(second, seen, drawn)
     bias = torch.zeros_like(final[:, -1])
     if background and bias.shape[1] > 1:
         scores = []
-        for features, sample in zip(seen, samples, strict=True):
+        for features, sample in zip(seen, drawn, strict=True):
             of_first, of_second = (second.apply(features.mT, w) for w in held_out)
             scores.append(torch.where(sample.fold[:, None] == 0, of_first, of_second))
-        bias[:, 1:] = _bias(torch.cat(scores, 2), samples)[:, 1:]
-    return Guess(centre, spread, first, second, weights @ mixing, final, bias[..., None])
+        bias[:, 1:] = _bias(torch.cat(scores, 2), drawn)[:, 1:]
+    grids = tuple(
+        fold_grid(d.index, d.target.mT, (images.shape[2], images.shape[3]))
+        for d, images in zip(drawn, adapted, strict=True)
+    )
+    return Guess(centre, spread, first, second, weights @ mixing, final, bias[..., None], crossed, held_out, grids)
 
 
 class GuessPredictor:
@@ -203,6 +239,22 @@ class GuessSegmenter:
         targets = np.stack([(labels == i) & example.valid for i in self.ids]).astype(np.float32)
         valid = torch.tensor(example.valid, device=self.device)
         return self._tensor(example.image), torch.tensor(targets, device=self.device)[None], valid[None]
+
+
+def shares(scores: Tensor) -> Tensor:
+    """The nearest shares of classes, each at least 0 and together 1, to scores (B, K, H, W); the order is kept.
+
+    Painted in colours, shares show what the scores say: the nearest colour is, for two classes, that of the larger.
+
+    References
+    ----------
+    Duchi et al., Efficient projections onto the l1-ball (2008).
+    """
+    ordered = scores.sort(dim=1, descending=True).values
+    ranks = torch.arange(1, scores.shape[1] + 1, device=scores.device, dtype=scores.dtype).view(1, -1, 1, 1)
+    excess = (ordered.cumsum(1) - 1) / ranks
+    kept = (ordered > excess).sum(1, keepdim=True)
+    return (scores - excess.gather(1, kept - 1)).clamp_min(0)
 
 
 def _image_features(adapted: Tensor) -> Tensor:

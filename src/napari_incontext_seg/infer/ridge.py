@@ -58,7 +58,8 @@ class Sample:
         index = keys.topk(min(count, height * width), dim=1).indices
         target = flat.gather(2, index[:, None].expand(-1, flat.shape[1], -1))
         weight = torch.einsum("bk,bkp->bp", sizes / target.sum(2).clamp_min(1), target)
-        return cls(index, target.mT.contiguous(), weight, _folds(index, target, (height, width)))
+        fold = chequerboard(index, fold_grid(index, target, (height, width)), (height, width))
+        return cls(index, target.mT.contiguous(), weight, fold)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,19 +145,22 @@ class Lift:
         return scores
 
 
-def _folds(index: Tensor, target: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Fold (B, P) of pixels with targets (B, K, P): cells of a chequerboard, the coarsest that divides every class."""
-    y, x = index // shape[1], index % shape[1]
-    found = torch.full_like(index, -1)
-    for grid in FOLD_GRIDS:
-        fold = (y * grid // shape[0] + x * grid // shape[1]) % 2
-        size = target.sum(2)
+def fold_grid(index: Tensor, target: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Cells a side (B,) of the coarsest chequerboard that divides every class of pixels with targets (B, K, P)."""
+    size = target.sum(2)
+    found = torch.full_like(index[:, 0], FOLD_GRIDS[-1])
+    for cells in reversed(FOLD_GRIDS[:-1]):
+        fold = chequerboard(index, torch.full_like(found, cells), shape)
         share = (target * fold[:, None]).sum(2)
         divided = ((share >= 0.1 * size) & (share <= 0.9 * size)).all(1)
-        if grid == FOLD_GRIDS[-1]:
-            divided = torch.ones_like(divided)
-        found = torch.where((found < 0) & divided[:, None], fold, found)
+        found = torch.where(divided, cells, found)
     return found
+
+
+def chequerboard(index: Tensor, grid: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Fold (B, P), 0 or 1, of pixels at ``index`` (B, P) of flattened planes, with ``grid`` (B,) cells a side."""
+    y, x = index // shape[1], index % shape[1]
+    return (y * grid[:, None] // shape[0] + x * grid[:, None] // shape[1]) % 2
 
 
 def _blocks(count: int, device: torch.device) -> Iterator[slice]:
