@@ -29,7 +29,7 @@ def test_an_example_that_cannot_be_learned_is_guessed_by_chance_when_it_is_held_
     images, targets, valid = noise_with_labels(0)
     guess = fit([(images, targets, valid)], background=False, samples=6000)
     assert accuracy(guess.paint(images), targets) > 0.56
-    assert accuracy(guess.paint_example(images), targets) == pytest.approx(0.5, abs=0.03)
+    assert accuracy(guess.paint_example(images), targets) == pytest.approx(0.5, abs=0.045)
 
 
 def test_each_of_several_examples_has_its_own_held_out_guess() -> None:
