@@ -33,6 +33,9 @@ class SegGptConfig:
         Whether every block adds decomposed relative positions to its attention.
     drop_path_rate
         Stochastic depth of the last block while training, [0, 1); it grows linearly from 0 in the first.
+    primed
+        Whether the network corrects a guess that is painted on every panel, instead of painting from nothing. The
+        published networks are not primed.
 
     Raises
     ------
@@ -53,6 +56,7 @@ class SegGptConfig:
     type_tokens: bool = True
     relative_positions: bool = True
     drop_path_rate: float = 0.0
+    primed: bool = False
 
     def __post_init__(self) -> None:
         # lists become tuples, so that a config read from JSON equals the one written
