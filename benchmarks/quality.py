@@ -52,14 +52,33 @@ def measure(method: str, data: AnnotatedSet) -> dict[str, Any]:
         outcome = run(method, data)
         mean, each = data.score(outcome.predicted)
     except Exception as error:  # whatever it is, the other sets are still worth knowing
-        traceback.print_exc()
-        return _row(data, method, dice=0.0, error=f"{type(error).__name__}: {error}")
+        return failure(data.name, data.kind, method, error)
     row = _row(
         data, method, dice=round(mean, 4), dice_by_frame=[round(d, 4) for d in each],
         seconds_per_plane=round(outcome.seconds / max(1, outcome.planes), 3),
         bind_seconds=round(outcome.bind_seconds, 3), peak_mb=_peak(),
     )  # fmt: skip
     return row | confidence_figures(data, outcome, each)
+
+
+def measure_all(folder: Path, methods: list[str], same: dict[str, str]) -> list[dict[str, Any]]:
+    """A row for each method on one set; ``same`` says whose row a method shares."""
+    try:
+        data = AnnotatedSet.read(folder)
+    except Exception as error:
+        return [failure(folder.name, "unreadable", method, error) for method in methods]
+    rows: dict[str, dict[str, Any]] = {}
+    for method in methods:
+        shared = rows.get(same.get(method, ""))
+        rows[method] = shared | {"method": method} if shared else measure(method, data)
+        print(line(rows[method]), flush=True)
+    return list(rows.values())
+
+
+def failure(name: str, kind: str, method: str, error: Exception) -> dict[str, Any]:
+    """The row of a set that failed: Dice 0."""
+    traceback.print_exception(error)
+    return {"dataset": name, "kind": kind, "method": method, "dice": 0.0, "error": f"{type(error).__name__}: {error}"}
 
 
 def confidence_figures(data: AnnotatedSet, outcome: Outcome, dice_by_frame: list[float]) -> dict[str, float | None]:
@@ -141,11 +160,7 @@ def main() -> int:
     for folder in folders:
         if args.sets and folder.name not in args.sets:
             continue
-        data, done = AnnotatedSet.read(folder), dict[str, dict[str, Any]]()
-        for method in sorted(methods, key=METHODS.index):
-            done[method] = done[same[method]] | {"method": method} if method in same else measure(method, data)
-            print(line(done[method]), flush=True)
-        report["rows"] += done.values()
+        report["rows"] += measure_all(folder, sorted(methods, key=METHODS.index), same)
         if args.json:
             args.json.write_text(json.dumps(report | {"means": summary(report["rows"])}, indent=1) + "\n")
     for method, means in summary(report["rows"]).items():

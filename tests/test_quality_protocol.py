@@ -88,6 +88,7 @@ def test_the_random_forest_learns_the_example(quality, tmp_path):
 def test_a_set_that_fails_scores_nothing_and_the_script_exits_with_1(quality, tmp_path, monkeypatch, capsys):
     write_set(tmp_path / "data" / "davis_good")
     write_set(tmp_path / "data" / "set_bad", kind="holiday")
+    (write_set(tmp_path / "data" / "set_lost") / "image.tif").unlink()
     report = tmp_path / "report.json"
     monkeypatch.setattr(
         sys, "argv", ["quality.py", str(tmp_path / "data"), "--methods", "model,copy", "--json", str(report)]
@@ -97,6 +98,7 @@ def test_a_set_that_fails_scores_nothing_and_the_script_exits_with_1(quality, tm
     assert rows["set_bad", "model"]["dice"] == 0
     assert "holiday" in rows["set_bad", "model"]["error"]
     assert rows["set_bad", "copy"]["dice"] > 0
+    assert [rows["set_lost", method]["dice"] for method in ("model", "copy")] == [0, 0]
     assert rows["davis_good", "model"]["dice"] == 1
     assert "Traceback" in capsys.readouterr().err
 
