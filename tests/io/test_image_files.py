@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +160,20 @@ def test_axes_of_arrays_are_guessed_by_one_rule(shape: tuple[int, ...], dtype: s
 def test_an_array_of_one_axis_is_no_image() -> None:
     with pytest.raises(InputError, match=r"two to five axes; got shape \(5,\)"):
         stack_from_array(np.zeros(5))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of open files are set otherwise there")
+def test_a_folder_of_thousands_of_files_keeps_none_open(tmp_path: Path) -> None:
+    import resource
+
+    for k in range(60):
+        tifffile.imwrite(tmp_path / f"f{k}.tif", np.full((4, 5), k, np.uint8))
+    with (tmp_path / "f0.tif").open() as file:
+        lowest_free = file.fileno()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + 20, before[1]))
+    try:
+        stack, images = open_stack(tmp_path), open_images(tmp_path)
+        assert [int(stack.read(k).max()) for k in range(60)] == [int(i.read(0).max()) for i in images] == [*range(60)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -13,20 +13,36 @@ from ..core.stack import Stack
 from ..errors import FileError, InputError
 
 
+class ReopenedFile:
+    """The array of a file that is open only while it is read, so that thousands can be held at once."""
+
+    def __init__(self, path: Path, open_file: Callable[[Path], Stack]) -> None:
+        self.path = path
+        self._open = open_file
+        data = open_file(path).data
+        self.shape, self.dtype = tuple(data.shape), np.dtype(data.dtype)
+
+    def __getitem__(self, index: Any, /) -> NDArray[Any]:
+        """Index with a tuple of integers and slices, at most one an axis."""
+        data = self._open(self.path).data
+        if tuple(data.shape) != self.shape:
+            raise FileError(f"{self.path} changed while in use: it was {self.shape}, now {data.shape}.")
+        return np.asarray(data[index])
+
+
 class FileSeries:
     """Files of one shape and type, stacked along a new first axis; a file is open only while it is read."""
 
     def __init__(self, files: Sequence[Path], open_file: Callable[[Path], Stack]) -> None:
-        self._files = tuple(files)
-        self._open = open_file
-        first, *others = (open_file(f).data for f in self._files)
-        self.shape = (len(self._files), *first.shape)
-        self.dtype = np.dtype(first.dtype)
-        for file, other in zip(self._files[1:], others, strict=True):
+        self._files = [ReopenedFile(file, open_file) for file in files]
+        first = self._files[0]
+        self.shape, self.dtype = (len(files), *first.shape), first.dtype
+        for other in self._files[1:]:
             if other.shape != first.shape or other.dtype != first.dtype:
                 raise InputError(
-                    f"{self._files[0].name} is {first.shape} {first.dtype}, but {file.name} is {other.shape} "
-                    f"{other.dtype}: files of a stack must be alike. Open images of different sizes with open_images."
+                    f"{first.path.name} is {first.shape} {first.dtype}, but {other.path.name} is {other.shape} "
+                    f"{other.dtype}: files of a stack must be alike. Images of different sizes are segmented one by "
+                    "one: name a folder as the output (open_images in Python)."
                 )
 
     def __getitem__(self, index: Any, /) -> NDArray[Any]:
@@ -34,10 +50,7 @@ class FileSeries:
         first, *rest = index if isinstance(index, tuple) else (index,)
         if isinstance(first, slice):
             return np.stack([self[(i, *rest)] for i in range(self.shape[0])[first]])
-        data = self._open(self._files[first]).data
-        if data.shape != self.shape[1:]:
-            raise FileError(f"{self._files[first]} changed while in use: it was {self.shape[1:]}, now {data.shape}.")
-        return np.asarray(data[tuple(rest)])
+        return self._files[first][tuple(rest)]
 
 
 def stack_files(files: Sequence[Path], open_file: Callable[[Path], Stack], name: str) -> Stack:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..core.stack import ArrayLike, Stack
 from ..errors import FileError, InputError
 from .axes import guess_axes
-from .folder import stack_files
+from .folder import ReopenedFile, stack_files
 from .ome_zarr import is_zarr, read_ome_zarr
 from .paths import RASTER_SUFFIXES, READABLE, TIFF_SUFFIXES, VIDEO_SUFFIXES, PathLike, image_files, is_pattern, stem
 from .raster import read_raster
@@ -199,7 +199,8 @@ class _Plane:
 def _open_each(path: PathLike, *, labels: bool) -> list[Stack]:
     path = Path(path).expanduser()
     if is_pattern(path) or (path.is_dir() and not is_zarr(path)):
-        stacks = [_open_file(f, labels=labels) for f in image_files(path)]
+        opened = partial(_open_file, labels=labels)
+        stacks = [replace(opened(f), data=ReopenedFile(f, opened)) for f in image_files(path)]
     elif path.suffix.lower() in TIFF_SUFFIXES and path.is_file():
         _check_not_empty(path)
         stacks = read_tiff_images(path, labels=labels)
