@@ -299,3 +299,18 @@ def test_a_collection_that_is_cut_keeps_what_is_finished(tmp_path: Path, collect
 def test_images_of_one_name_would_overwrite_each_other(tmp_path: Path, collection: list[Stack]) -> None:
     with pytest.raises(InputError, match=r"a name of its own.*\['a'\]"):
         LabelFolder(tmp_path / "out", [collection[0], collection[0]])
+
+
+@pytest.mark.parametrize("name", ["thin.tif", "thin.ome.tif", "thin.zarr"])
+@pytest.mark.parametrize("shape", [(3, 5, 1), (3, 1, 5), (3, 1, 1), (2, 3, 4, 1)])
+def test_stacks_one_pixel_wide(tmp_path: Path, shape: tuple[int, ...], name: str) -> None:
+    labels = np.random.default_rng(0).integers(0, 9, shape).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "image.tif", labels, photometric="minisblack")
+    image = open_stack(tmp_path / "image.tif")
+    assert image.axes == "tzyx"[-len(shape) :]
+    with LabelWriter(tmp_path / name, image, dtype=np.uint16) as writer:
+        for position in range(len(image)):
+            writer.write(position, image.read(position)[..., 0], np.ones(image.plane_shape, np.float32))
+    written = open_labels(tmp_path / name)
+    assert written.axes == image.axes
+    np.testing.assert_array_equal(np.asarray(written.data[(slice(None),) * len(shape)]), labels)

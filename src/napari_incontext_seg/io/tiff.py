@@ -82,9 +82,9 @@ class TiffArray(PagedArray):
     """
 
     def __init__(self, path: Path, owner: _Owner, series: tifffile.TiffPageSeries) -> None:
-        page_shape = series.keyframe.shape
-        if series.shape[len(series.shape) - len(page_shape) :] != page_shape:
-            raise FileError(f"{path}: an image of {series.shape} in pages of {page_shape} is not supported.")
+        page_shape = _page_shape(series)
+        if page_shape is None:
+            raise FileError(f"{path}: an image of {series.shape} in pages of {series.keyframe.shape} is not supported.")
         super().__init__(series.shape, series.dtype, len(page_shape), path)
         self._pages = series.pages
         self._offset = None if series.is_multifile else series.dataoffset
@@ -122,6 +122,15 @@ class TiffArray(PagedArray):
         if pixels is None or pixels.size != prod(self._page_shape):
             raise ValueError("it is incomplete")
         return np.asarray(pixels).reshape(self._page_shape)
+
+
+def _page_shape(series: tifffile.TiffPageSeries) -> tuple[int, ...] | None:
+    """The last axes of the series that a page holds, with axes of length 1 that the page itself leaves out."""
+    page = [n for n in series.keyframe.shape if n > 1]
+    for k in reversed(range(len(series.shape) + 1)):
+        if [n for n in series.shape[k:] if n > 1] == page and prod(series.shape[:k]) == len(series.pages):
+            return tuple(series.shape[k:])
+    return None
 
 
 def read_tiff(path: Path, *, labels: bool = False) -> Stack:
@@ -168,6 +177,8 @@ def _check_other_series(path: Path, file: tifffile.TiffFile) -> None:
 def _axes(series: tifffile.TiffPageSeries, labels: bool) -> str:
     """Axes in our letters: unknown ones named by their number, samples as colours only where they are."""
     axes = series.axes.lower()
+    if series.kind == "shaped" and "s" not in axes and "axes" not in (series.keyframe.parent.shaped_metadata or ({},))[0]:
+        axes = "q" * (len(axes) - 2) + "yx"  # tifffile takes others for y and x where these are of length 1
     colours = series.keyframe.photometric in (2, 3, 5, 6, 8)  # RGB, palette, CMYK, YCbCr, CIELab
     if "s" in axes and labels and not axes.endswith("s"):
         axes = axes.replace("s", "q")  # three slices that a writer took for the planes of a colour image
@@ -238,14 +249,16 @@ def write_tiff(
     if path.name.lower().endswith((".ome.tif", ".ome.tiff")):
         options |= {"ome": True, "metadata": _ome_metadata(axes, steps, provenance)}
     else:
-        imagej = not big and dtype.name in _IMAGEJ_DTYPES and axes in ("yx", "zyx", "tyx", "tzyx")
+        thin = shape[-1] == 1  # ImageJ's format forgets this axis
+        imagej = not big and not thin and dtype.name in _IMAGEJ_DTYPES and axes in ("yx", "zyx", "tyx", "tzyx")
         note = {"Info": json.dumps(provenance, indent=1)} if imagej else {"provenance": dict(provenance)}
         options |= {"imagej": imagej, "metadata": {**_imagej_metadata(axes, steps), **note}}
     if like.spacing is not None:
         y, x = (convert(abs(steps[a][0]), steps[a][1], steps["x"][1]) for a in "yx")  # in one unit, that of x
         options |= {"resolution": (1 / x, 1 / y), "resolutionunit": "NONE"}
+    data = np.stack(list(planes)).reshape(shape) if shape[-1] == 1 else planes  # tifffile makes one page of all these
     tifffile.imwrite(
-        path, planes, shape=shape, dtype=dtype, photometric="minisblack", compression="zlib",
+        path, data, shape=shape, dtype=dtype, photometric="minisblack", compression="zlib",
         compressionargs={"level": 4}, **options,
     )  # fmt: skip
 
