@@ -10,7 +10,6 @@ from ..model.checkpoint import load_model
 from ..model.weights import find, known_weights
 from .device import resolve_device
 from .guess import GuessPredictor
-from .memory import keep_freed_memory
 from .painting import Ensemble, SegGptPredictor
 
 DEFAULT = "guess"
@@ -40,7 +39,6 @@ def load_predictor(
     DeviceError
         No such device.
     """
-    keep_freed_memory()
     where = resolve_device(device)
     name = str(model)
     if name in ("auto", DEFAULT):
