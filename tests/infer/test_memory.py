@@ -6,12 +6,13 @@ import torch
 from napari_incontext_seg.errors import ResourceError
 from napari_incontext_seg.infer.memory import memory_errors
 
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
         (MemoryError(), "not enough memory for a plane: close other programs"),
         (torch.OutOfMemoryError("CUDA out of memory"), "not enough GPU memory for a plane: run on the CPU"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 byte"), "not enough memory"),
         (ResourceError("the disk is full"), "the disk is full"),
     ],
 )
