@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-from scipy.stats import rankdata
 
 from ..errors import InputError
 
@@ -51,7 +50,7 @@ def slice_confidence(labels: NDArray[np.uint32], confidence: NDArray[np.float32]
 
 def spearman(a: ArrayLike, b: ArrayLike) -> float:
     """Return Spearman's rank correlation of two sequences; NaN where one is constant or shorter than two."""
-    ranks = [rankdata(values) for values in (a, b)]
+    ranks = [_ranks(values) for values in (a, b)]
     if len(ranks[0]) < 2 or any(np.ptp(r) == 0 for r in ranks):
         return float("nan")
     return float(np.corrcoef(*ranks)[0, 1])
@@ -63,12 +62,20 @@ def auroc(score: ArrayLike, positive: ArrayLike) -> float:
     NaN where all or none are positive.
     """
     is_positive = np.asarray(positive, bool).ravel()
-    ranks = rankdata(np.asarray(score).ravel())
+    ranks = _ranks(np.asarray(score).ravel())
     positives = int(is_positive.sum())
     negatives = is_positive.size - positives
     if not positives or not negatives:
         return float("nan")
     return float((ranks[is_positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def _ranks(values: ArrayLike) -> NDArray[np.float64]:
+    """Ranks from 1, ties sharing their mean."""
+    from scipy.stats import rankdata  # here, not above: it takes a second to import, and only benchmarks rank
+
+    ranks: NDArray[np.float64] = rankdata(values)
+    return ranks
 
 
 def _mean_overlap(

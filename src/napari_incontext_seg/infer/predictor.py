@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.types import Predictor
 from ..errors import ModelError
-from ..model.checkpoint import load_model
-from ..model.weights import find, known_weights
 from .device import resolve_device
 from .guess import GuessPredictor
-from .painting import Ensemble, SegGptPredictor
+
+if TYPE_CHECKING:
+    from .painting import Ensemble
 
 DEFAULT = "guess"
 
@@ -43,6 +44,10 @@ def load_predictor(
     name = str(model)
     if name in ("auto", DEFAULT):
         return GuessPredictor(device=where)
+    # here, not above: timm takes seconds to import, and the closed form does without
+    from ..model.checkpoint import load_model
+    from .painting import SegGptPredictor
+
     loaded = load_model(_checkpoint(name))
     return SegGptPredictor(
         loaded.network,
@@ -56,6 +61,8 @@ def load_predictor(
 
 def _checkpoint(name: str) -> Path:
     """The file of a model given by name or path."""
+    from ..model.weights import find, known_weights
+
     known = {w.name for w in known_weights()}
     if name in known:
         path = find(name)
@@ -72,5 +79,7 @@ def _checkpoint(name: str) -> Path:
 
 def model_names() -> dict[str, str]:
     """Name -> state of every model that can be asked for."""
+    from ..model.weights import find, known_weights
+
     states = {w.name: "fetched" if find(w.name) else "not fetched" for w in known_weights()}
     return {DEFAULT: "built in", **states}
