@@ -10,6 +10,7 @@ from ..errors import InContextError
 from .demo import demo
 from .info import info
 from .propagate import propagate
+from .train import train
 from .weights import app as weights_app
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(propagate)
 app.command()(demo)
+app.command()(train)
 app.command()(info)
 app.add_typer(weights_app, name="weights")
 

@@ -1,0 +1,25 @@
+"""What training minimises."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+BETA = 0.01
+
+
+def masked_smooth_l1(painted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Smooth L1 between normalised colours, averaged over the pixels that were hidden and are valid.
+
+    Parameters
+    ----------
+    painted, target
+        (..., 3, Y, X) normalised colours.
+    mask
+        (..., Y, X), 1 or True where the loss counts.
+
+    Source: baaivision/Painter, ``models_seggpt.py`` (beta 0.01).
+    """
+    loss = F.smooth_l1_loss(painted.float(), target.float(), reduction="none", beta=BETA).mean(-3)
+    counts = mask.to(loss.dtype)
+    return (loss * counts).sum() / counts.sum().clamp_min(1)

@@ -1,0 +1,211 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import FileError, ModelError
+from ..model.checkpoint import save_model
+from ..model.losses import masked_smooth_l1
+from ..model.registry import create_model
+from ..model.seggpt import SegGpt
+from .batch import Batch, canvases, make_batch, pixels
+from .config import TrainConfig
+from .log import Log, Number, Say
+from .optimizer import fraction, learning_rate, make_optimizer, set_learning_rate
+from .pool import Pool, make_pool, seed_of
+from .state import Progress, find_states, load_state, save_state
+from .validation import Validation
+
+POOLS, ORDER, STEPS, HELD_OUT = range(4)  # what a seed is for
+WEIGHTS, LOG = "weights.safetensors", "log.jsonl"
+
+
+class Run:
+    """A training run in memory. Its randomness follows from seed and step alone, so that nothing of it is saved."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.progress = Progress()
+        torch.manual_seed(config.seed)
+        self.network = create_model(config.model).to(device).train()
+        self.average = deepcopy(self.network).eval() if config.optimizer.average else None
+        self.optimizer = make_optimizer(self.network, config.optimizer)
+        self._pool: tuple[int, Pool, Tensor] | None = None
+        if device.type == "cuda" and config.compile:
+            for block in self.network.blocks:
+                block.compile()
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps are made, or all seconds passed."""
+        settings = self.config.optimizer
+        if settings.steps:
+            return self.progress.step >= settings.steps
+        return fraction(self.progress, settings) >= 1
+
+    @property
+    def shipped(self) -> SegGpt:
+        """The network that is validated and stored."""
+        return self.average or self.network
+
+    def step(self) -> Tensor:
+        """Make a step; return the losses (2,) of the network and of the guess, NaN where there is no guess."""
+        config, number = self.config, self.progress.step
+        torch.manual_seed(seed_of(config.seed, STEPS, number))  # for drop path
+        batch = self._batch(number)
+        set_learning_rate(self.optimizer, learning_rate(self.progress, config.optimizer))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            loss, of_guess = losses(self.network, batch)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.optimizer.clip)
+        self.optimizer.step()
+        if self.average is not None:
+            weights: list[Tensor] = list(self.network.parameters())
+            averages: list[Tensor] = list(self.average.parameters())
+            with torch.no_grad():
+                torch._foreach_lerp_(averages, weights, 1 - config.optimizer.average)
+        self.progress = replace(self.progress, step=number + 1)
+        return torch.stack([loss.detach(), of_guess])
+
+    def validation(self) -> Validation:
+        """Make the held-out episodes."""
+        config = self.config
+        seed = seed_of(config.seed, HELD_OUT)
+        return Validation.of(self._made(seed, config.report.validation_episodes, config.batch.examples[0], True))
+
+    def save(self, folder: Path) -> None:
+        """Save the state. Raises ModelError if training diverged: the last state remains."""
+        if not all(parameter.isfinite().all() for parameter in self.network.parameters()):
+            raise ModelError(f"training diverged before step {self.progress.step}: try half the learning rate.")
+        save_state(folder, self.progress, self.network, self.average, self.optimizer)
+
+    def _batch(self, step: int) -> Batch:
+        settings = self.config.batch
+        steps = max(1, settings.pool * settings.reuse // settings.size)  # before the next pool
+        number, within = divmod(step, steps)
+        if self._pool is None or self._pool[0] != number:
+            self._pool = None  # its memory is for the next one
+            seed = seed_of(self.config.seed, POOLS, number)
+            examples = settings.examples[seed % len(settings.examples)]
+            pool = self._made(seed, settings.pool, examples, self.config.model.primed)
+            generator = torch.Generator().manual_seed(seed_of(self.config.seed, ORDER, number))
+            orders = [torch.randperm(settings.pool, generator=generator) for _ in range(settings.reuse)]
+            self._pool = number, pool, torch.cat(orders).to(self.device)
+        _, pool, order = self._pool
+        members = order[within * settings.size :][: settings.size]
+        return make_batch(pool, members, seed_of(self.config.seed, STEPS, step), settings, self.config.model)
+
+    def _made(self, seed: int, count: int, examples: int, guessed: bool) -> Pool:
+        config = self.config
+        samples = config.batch.guess_samples if guessed else None
+        return make_pool(count, config.model.window[0], seed, self.device, examples, config.episodes, samples)
+
+
+def losses(network: SegGpt, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The loss of what the network paints, and of the guess (NaN if there is none), where targets are hidden."""
+    images, targets, guesses = batch.images, batch.targets, batch.guesses
+    seg_type = torch.zeros(len(images), device=images.device)  # as a tensor: so all type tokens have gradients
+    if batch.query_only:
+        painted = network(
+            images[:, -1], images[:, :-1], targets[:, :-1], ensemble="feature", seg_type=seg_type, guesses=guesses
+        )
+        target, guess = targets[:, -1], None if guesses is None else guesses[:, -1]
+        mask = torch.ones_like(target[:, 0])
+    else:
+        painted = network.paint_canvas(images, targets, batch.mask, seg_type=seg_type, guesses=guesses)
+        target, guess = canvases(targets), None if guesses is None else canvases(guesses)
+        mask = pixels(batch.mask, network.config.patch_size)
+    of_guess = masked_smooth_l1(guess, target, mask) if guess is not None else target.new_tensor(math.nan)
+    return masked_smooth_l1(painted, target, mask), of_guess
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    device: torch.device,
+    *,
+    resume: bool = False,
+    seconds: float = math.inf,
+    say: Say = print,
+) -> Progress:
+    """Train a network, or go on with it. ``folder`` gets the run's state, its log, and the weights as float16.
+
+    Parameters
+    ----------
+    resume
+        Go on with the state in ``folder``.
+    seconds
+        Stop after so many; the run can be resumed.
+    say
+        Gets each line for people.
+
+    Raises
+    ------
+    FileError
+        There is a state already, or none to resume, or nothing can be written.
+    ModelError
+        Training diverged.
+    """
+    started = time.monotonic()
+    if not resume and find_states(folder):
+        raise FileError(f"{folder} holds the state of a run: add --resume to go on with it, or choose another folder.")
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # the guess is regularised: TF32 does
+    run = Run(config, device)
+    if resume:
+        run.progress = load_state(folder, run.network, run.average, run.optimizer)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make the folder {folder}: {error.strerror}.") from error
+    log = Log(folder / LOG, run.progress.step, say)
+    _loop(run, folder, log, started, started + seconds)
+    save_model(run.shipped, folder / WEIGHTS, half=True)
+    say(f"{'finished' if run.done else 'stopped'} at step {run.progress.step}; weights in {folder / WEIGHTS}")
+    return run.progress
+
+
+def _loop(run: Run, folder: Path, log: Log, started: float, deadline: float) -> None:
+    report, before = run.config.report, run.progress.seconds
+    validation = run.validation()
+    recent: list[Tensor] = []
+    last_log = last_validation = time.monotonic()
+    while not run.done and time.monotonic() < deadline:
+        recent.append(run.step())
+        now, step = time.monotonic(), run.progress.step
+        run.progress = Progress(step, before + now - started)
+        if step % report.log_steps == 0:
+            speed = len(recent) * run.config.batch.size / (now - last_log)
+            log.write(**_facts(run, torch.stack(recent).mean(0).tolist(), speed))
+            recent, last_log = [], now
+        if step % report.save_steps == 0:
+            run.save(folder)
+        if now - last_validation > report.validate_seconds:
+            log.write(step=step, **validation.dice(run.shipped))
+            last_validation = time.monotonic()
+    if run.progress.step % report.save_steps:
+        run.save(folder)
+    log.write(step=run.progress.step, **validation.dice(run.shipped))
+
+
+def _facts(run: Run, mean_losses: list[float], speed: float) -> dict[str, Number]:
+    loss, of_guess = mean_losses
+    if not math.isfinite(loss):
+        raise ModelError(f"training diverged before step {run.progress.step}: try half the learning rate.")
+    return {
+        "step": run.progress.step,
+        "loss": loss,
+        **({"guess_loss": of_guess} if run.config.model.primed else {}),
+        "episodes_per_second": speed,
+        "learning_rate": learning_rate(run.progress, run.config.optimizer),
+        "seconds": run.progress.seconds,
+    }

@@ -1,0 +1,73 @@
+"""How good the model is on held-out synthetic episodes, beside the guess it starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..model.seggpt import SegGpt, denormalize, normalize
+from .batch import in_colours, random_palettes
+from .pool import Pool
+
+TOGETHER = 16  # episodes painted at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Held-out episodes in fixed colours (N, 5, 3)."""
+
+    pool: Pool
+    colours: Tensor
+
+    @classmethod
+    def of(cls, pool: Pool) -> Validation:
+        """Choose the colours of a pool, which has guesses."""
+        return cls(pool, random_palettes(pool.counts, torch.Generator(pool.counts.device).manual_seed(0)))
+
+    @torch.no_grad()
+    def dice(self, network: SegGpt) -> dict[str, float]:
+        """Mean Dice of ``model`` and of ``guess`` over classes and episodes."""
+        painted, guessed = [], []
+        training = network.training
+        network.eval()
+        for members in torch.split(torch.arange(len(self.pool), device=self.colours.device), TOGETHER):
+            images, targets, guesses = torch.split(in_colours(self.pool, members, self.colours[members]), 3, dim=2)
+            panels = normalize(images)
+            with torch.autocast(panels.device.type, torch.bfloat16, enabled=panels.device.type == "cuda"):
+                out = network(
+                    panels[:, -1],
+                    panels[:, :-1],
+                    normalize(targets[:, :-1]),
+                    ensemble="feature",
+                    guesses=normalize(guesses) if network.config.primed else None,
+                )
+            painted.append(denormalize(out.float()))
+            guessed.append(guesses[:, -1])
+        network.train(training)
+        labels = self.pool.labels[:, -1]
+        return {
+            name: float(dice(torch.cat(parts), labels, self.colours, self.pool.counts).mean())
+            for name, parts in (("model", painted), ("guess", guessed))
+        }
+
+
+def dice(painted: Tensor, labels: Tensor, colours: Tensor, counts: Tensor) -> Tensor:
+    """Mean Dice (B,) over the classes of each episode; a class that is rightly nowhere counts 1.
+
+    Parameters
+    ----------
+    painted
+        (B, 3, Y, X) colours, read as the nearest of ``colours`` (B, C, 3).
+    labels
+        (B, Y, X) classes, 1 to ``counts`` (B,), 0 = background.
+    """
+    distance = torch.stack([(painted - colour[..., None, None]).square().sum(1) for colour in colours.unbind(1)], 1)
+    classes = torch.arange(colours.shape[1], device=colours.device)
+    used = classes <= counts[:, None]
+    found = distance.where(used[..., None, None], torch.inf).argmin(1)
+    predicted, true = (maps[:, None] == classes[1:, None, None] for maps in (found, labels))
+    both, sizes = (predicted & true).sum((2, 3)), predicted.sum((2, 3)) + true.sum((2, 3))
+    each = torch.where(sizes > 0, 2 * both / sizes.clamp_min(1), 1.0) * used[:, 1:]
+    return torch.where(counts > 0, each.sum(1) / counts.clamp_min(1), 1.0)
