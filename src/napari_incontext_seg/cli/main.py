@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from ..errors import InContextError
+from ..infer.memory import memory_errors
 from .demo import demo
 from .info import info
 from .propagate import propagate
 from .train import train
 from .weights import app as weights_app
 
+
+class Stopped(Exception):
+    """Ctrl-C: an exception that typer lets through, with what was kept of the work."""
+
+
+class Commands(TyperGroup):
+    """The commands. Ctrl-C in any of them is `Stopped`: typer would make it an exit code and lose its notes."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Stopped from error
+
+
 app = typer.Typer(
     name="incontext-seg",
+    cls=Commands,
     help="Annotate one slice, frame or image, and a SegGPT model paints the same thing everywhere else.",
     no_args_is_help=True,
     add_completion=False,
@@ -38,26 +59,48 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     try:
-        result = app([a for a in arguments if a != "--debug"], prog_name="incontext-seg", standalone_mode=False)
+        with warnings.catch_warnings(), memory_errors("this"):
+            warnings.showwarning = show_warning
+            result = app([a for a in arguments if a != "--debug"], prog_name="incontext-seg", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except InContextError as error:
         if debug:
             raise
-        print(f"incontext-seg: error: {error}", file=sys.stderr)
+        say("error:", error)
         return 1
-    except KeyboardInterrupt:
-        print("incontext-seg: stopped.", file=sys.stderr)
+    except Stopped as error:
+        say("stopped.", error.__cause__ or error)
         return 1
     except typer.Abort:
         return 1
     except Exception as error:
         if is_usage_error(error):
-            error.show()  # type: ignore[attr-defined]
+            tell_usage(error)
             return 2
         if debug:
             raise
-        print(f"incontext-seg: unexpected {type(error).__name__}: {error} (--debug shows where)", file=sys.stderr)
+        say(f"unexpected {type(error).__name__} (--debug shows where):", error)
         return 1
+
+
+def say(what: str, error: BaseException | str) -> None:
+    """Tell an error on one line of standard error, with what was kept of the work (its notes)."""
+    lines = [what, *str(error).splitlines(), *getattr(error, "__notes__", [])]
+    print("incontext-seg:", *(line.strip() for line in lines if line.strip()), file=sys.stderr)
+
+
+def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Tell a warning on one line."""
+    print("incontext-seg: warning:", *str(message).splitlines(), file=sys.stderr)
+
+
+def tell_usage(error: Any) -> None:
+    """Tell what typer has against the arguments; without any it shows the help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+    else:
+        command = error.ctx.command_path if error.ctx else "incontext-seg"
+        say("error:", f"{error.format_message()} ({command} --help)")
 
 
 def is_usage_error(error: Exception) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -61,7 +60,7 @@ def propagate(
     ] = None,
     span: Annotated[str | None, typer.Option("--range", help="a:b, slices a to b-1 only.")] = None,
     ignore_label: Annotated[
-        int | None, typer.Option(min=0, help="This label means 'not annotated' (scribbles: often 0).")
+        int | None, typer.Option(help="This label means 'not annotated' (scribbles: often 0).")
     ] = None,
     axes: Annotated[str | None, typer.Option(help="Axes of IMAGE where the file does not say, such as tzyx.")] = None,
     channels: Annotated[str | None, typer.Option(help="Channels to look at, up to three: 0,2.")] = None,
@@ -73,22 +72,33 @@ def propagate(
     """Propagate the annotated slices of a stack, time-lapse or folder to all others."""
     from ..infer.predictor import load_predictor
     from ..infer.propagate import propagate as start
-    from ..io.paths import stem
+    from ..io.labels import label_files
+    from ..io.paths import input_files, stem
     from ..io.stacks import open_labels, open_stack
+    from ..io.storing import check_apart, check_free
     from ..session.job import run_to_file
 
     chosen = parse_numbers(channels, "--channels") if channels is not None else None
     settings: dict[str, Any] = {
         "ensemble": ensemble, "recolour": recolour, "memory": memory, "num_examples": num_examples,
-        "select": select, "direction": direction, "along": along, "range": span,
-        "ignore_label": ignore_label,
+        "select": select, "direction": direction, "along": along, "range": span, "annotated": annotated,
+        "ignore_label": ignore_label, "axes": axes, "channels": chosen,
     }  # fmt: skip
     if is_collection(image, out):
+        check_no_stack_options(
+            annotated=annotated, memory=memory or None, num_examples=num_examples, along=along, range=span, axes=axes,
+            truth=truth, direction=None if direction == "both" else direction,
+        )  # fmt: skip
         report = propagate_collection(
             image, labels, out, kind, settings, model=model, device=device, channels=chosen, overwrite=overwrite,
             picture=picture,
         )  # fmt: skip
         return finish(report, as_json)
+    sheet = out.with_name(f"{stem(out)}.png") if picture else None
+    outputs = [*label_files(out), *([sheet] if sheet is not None else [])]
+    check_apart(outputs, [file for given in (image, labels, truth) if given is not None for file in input_files(given)])
+    for output in outputs:
+        check_free(output, overwrite)
     stack, label_stack = open_stack(image, axes=axes, channels=chosen), open_labels(labels)
     annotations = read_annotations(stack, label_stack, annotated, ignore_label)
     predictor = load_predictor(model, device=device, ensemble=ensemble, recolourings=recolour)
@@ -97,11 +107,10 @@ def propagate(
         direction=direction, along=along, span=parse_span(span), memory=memory, num_examples=num_examples,
         select=select, ignore_label=ignore_label,
     )  # fmt: skip
-    with stoppable(out), progress_bar(len(run), "slices") as advance:
+    with progress_bar(len(run), "slices") as advance:
         report = run_to_file(
             run, out, dtype=label_stack.data.dtype, overwrite=overwrite, settings=settings,
-            picture=out.with_name(f"{stem(out)}.png") if picture else None,
-            truth=open_labels(truth) if truth is not None else None, on_step=lambda _: advance(),
+            picture=sheet, truth=open_labels(truth) if truth is not None else None, on_step=lambda _: advance(),
         )  # fmt: skip
     return finish(report, as_json)
 
@@ -112,18 +121,25 @@ def propagate_collection(
 ) -> Report:  # fmt: skip
     """Images that are no stack: label files carry the names of the images that they annotate."""
     from ..infer.predictor import load_predictor
+    from ..io.paths import input_files, stem
     from ..io.stacks import open_images, open_label_images
+    from ..io.storing import check_apart
     from ..session.collection import run_to_folder
 
+    inputs = [*input_files(image), *input_files(labels)]
+    check_apart([out / f"{stem(file)}{suffix}" for file in inputs for suffix in (".tif", ".png")], inputs)
     images = [replace(i, channels=tuple(channels)) if channels is not None else i for i in open_images(image)]
     numbers = {one.name: k for k, one in enumerate(images)}
     label_images = open_label_images(labels)
     unknown = [one.name for one in label_images if one.name not in numbers]
     if unknown:
-        raise InputError(f"no image in {image} has the name of these labels: {', '.join(unknown[:5])}.")
+        raise InputError(
+            f"no image in {image} has the name of these labels: {', '.join(unknown[:5])}. OUT is a folder, so images "
+            "are segmented one by one, and labels carry their names; for a stack name the output OUT.tif or OUT.zarr."
+        )
     annotations = {numbers[one.name]: one.read(0)[..., 0] for one in label_images}
     predictor = load_predictor(model, device=device, ensemble=settings["ensemble"], recolourings=settings["recolour"])
-    with stoppable(out), progress_bar(len(images), "images") as advance:
+    with progress_bar(len(images), "images") as advance:
         return run_to_folder(
             images, annotations, predictor, out,
             kind=resolve_kind(kind, annotations.values(), settings["ignore_label"]),
@@ -132,19 +148,21 @@ def propagate_collection(
         )  # fmt: skip
 
 
-@contextmanager
-def stoppable(out: Path) -> Iterator[None]:
-    """Ctrl-C ends the command with exit code 1; what was finished has been kept by then."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"incontext-seg: stopped; the finished part is in {out}.", file=sys.stderr)
-        raise typer.Exit(1) from None
-
-
 def is_collection(image: Path, out: Path) -> bool:
-    """A folder or pattern of images whose output is a folder is segmented image by image."""
-    return out.suffix.lower() not in (".tif", ".tiff", ".zarr", ".npy") and image.suffix.lower() != ".zarr"
+    """Images whose output is a folder are segmented one by one."""
+    from ..io.paths import FILE_SUFFIXES
+
+    return out.suffix.lower() not in FILE_SUFFIXES and image.suffix.lower() != ".zarr"
+
+
+def check_no_stack_options(**options: Any) -> None:
+    """Raise InputError for options that say nothing where images are segmented one by one."""
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if given:
+        raise InputError(
+            f"OUT is a folder, so images are segmented one by one, where {', '.join(given)} would do nothing: leave it "
+            "out, or name the output OUT.tif or OUT.zarr."
+        )
 
 
 def parse_numbers(text: str, option: str) -> list[int]:
@@ -185,11 +203,16 @@ def read_annotations(stack: Stack, labels: Stack, annotated: str | None, ignore_
         stack.unravel(position)
     if wanted is not None and len(labels) in (len(stack), len(wanted)):
         at = wanted if len(labels) == len(stack) else range(len(wanted))
-        return {p: labels.read(k)[..., 0] for p, k in zip(wanted, at, strict=True)}
+        named = {p: labels.read(k)[..., 0] for p, k in zip(wanted, at, strict=True)}
+        empty = [str(p) for p, plane in named.items() if not plane.any()]
+        if 0 < len(empty) < len(named):
+            print(f"no label in slice {', '.join(empty)}: taken for annotated, with nothing there", file=sys.stderr)
+        return named
     if len(labels) != len(stack):
         raise InputError(
-            f"the labels have {len(labels)} slices and the image has {len(stack)}: give labels for every slice "
-            "(0 where there are none), or just the annotated ones with their numbers (--annotated 0,15)."
+            f"the labels have {len(labels)} slices and the image has {len(stack)} (shape {tuple(stack.data.shape)}, "
+            f"taken for {stack.axes}; --axes names them otherwise): give labels for every slice (0 where there are "
+            "none), or just the annotated ones with their numbers (--annotated 0,15)."
         )
     planes = ((p, labels.read(p)[..., 0]) for p in range(len(labels)))
     found = {p: plane for p, plane in planes if ((plane != 0) & (plane != ignore_label)).any()}
@@ -203,9 +226,8 @@ def resolve_kind(kind: KindChoice, planes: Iterable[Any], ignore_label: int | No
     if kind != "auto":
         return kind
     from ..core.instances import guess_kind
-    from ..core.labels import as_labels
 
-    guessed = guess_kind([as_labels(plane) for plane in planes], ignore_label)
+    guessed = guess_kind(list(planes), ignore_label)
     if guessed == "instance":
         print("each label looks like one object: --kind instance (or say --kind semantic)", file=sys.stderr)
     return guessed

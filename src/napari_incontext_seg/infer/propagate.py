@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..core.labels import as_labels
 from ..core.spacing import match_context
 from ..core.stack import Stack
 from ..core.types import Context, Example, Kind, Plane, Predictor, Segmentation, Segmenter
@@ -168,8 +167,7 @@ def propagate(
 def _example(stack: Stack, position: int, labels: Any, ignore_label: int | None) -> Example:
     stack.unravel(position)  # a plane number out of range is named before anything is read
     try:
-        checked = as_labels(labels, stack.plane_shape)
-        return Example.from_labels(stack.plane(position), checked, ignore_label, stack.spacing)
+        return Example.from_labels(stack.plane(position), labels, ignore_label, stack.spacing)
     except InputError as error:
         raise InputError(f"annotated slice {position}: {error}") from error
 

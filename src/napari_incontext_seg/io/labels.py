@@ -66,21 +66,20 @@ class LabelWriter:
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path).expanduser()
-        self._is_zarr = self.path.suffix.lower() == ".zarr"
-        if not self._is_zarr and self.path.suffix.lower() not in (".tif", ".tiff"):
-            raise InputError(f"labels are written as .tif, .ome.tif or .zarr; got {self.path.name}.")
+        targets = label_files(self.path)
+        self._is_zarr = len(targets) == 1
         self._like, self._provenance = like, provenance_record(provenance)
         self._dtype = smallest_dtype(dtype, 0)
         self._written: set[int] = set()
         self._largest, self._has_confidence, self._closed = 0, False, False
-        name, folder = stem(self.path), self.path.parent
-        self._confidence_path = folder / f"{name}_confidence{_suffix(self.path)}"
-        self._json_path = folder / f"{name}.json"
-        for target in [self.path] if self._is_zarr else [self.path, self._confidence_path, self._json_path]:
+        if not self._is_zarr:
+            _, self._confidence_path, self._json_path = targets
+        for target in targets:
             check_free(target, overwrite)
         with storing(self.path):
-            folder.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix=f".{name}-", suffix=".partial", dir=folder))
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            prefix = f".{stem(self.path)}-"
+            self._folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=self.path.parent))
             self._labels = self._spool("labels", np.uint32)
             self._confidence = self._spool("confidence", np.float32)
 
@@ -197,6 +196,9 @@ class LabelWriter:
             if error is None:
                 raise
             error.add_note(str(second))  # what cut the run short is what the user must hear of first
+        else:
+            if error is not None:
+                error.add_note(f"The {len(self._written)} finished slices are in {self.path}.")
 
 
 class LabelFolder:
@@ -279,7 +281,30 @@ class LabelFolder:
         complete = error is None and len(set(self._written)) == len(self._images)
         finished = [self._images[k].name for k in self._written]
         record = {**self._provenance, "complete": complete, "finished": finished}
-        store(self.path / "provenance.json", lambda f: f.write_text(json.dumps(record, indent=1), encoding="utf-8"))
+        try:
+            store(self.path / "provenance.json", lambda f: f.write_text(json.dumps(record, indent=1), encoding="utf-8"))
+        except InContextError as second:
+            if error is None:
+                raise
+            error.add_note(str(second))
+        if error is not None and finished:
+            error.add_note(f"The {len(finished)} finished images are in {self.path}.")
+
+
+def label_files(path: Path) -> list[Path]:
+    """The files that a `LabelWriter` makes of ``path``: labels, confidence, provenance; a Zarr holds all.
+
+    Raises
+    ------
+    InputError
+        The name says no format that labels are written in.
+    """
+    if path.suffix.lower() == ".zarr":
+        return [path]
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        raise InputError(f"labels are written as .tif, .ome.tif or .zarr; got {path.name}.")
+    name = stem(path)
+    return [path, path.with_name(f"{name}_confidence{path.name[len(name) :]}"), path.with_name(f"{name}.json")]
 
 
 def smallest_dtype(given: Any, largest: int) -> np.dtype[Any]:
@@ -291,10 +316,6 @@ def smallest_dtype(given: Any, largest: int) -> np.dtype[Any]:
     if given is not None and np.dtype(given).kind in "ui" and np.dtype(given).itemsize <= 4:
         needed = np.promote_types(needed, f"u{np.dtype(given).itemsize}")
     return np.dtype(needed)
-
-
-def _suffix(path: Path) -> str:
-    return path.name[len(stem(path)) :]
 
 
 def _write_png(path: Path, labels: NDArray[Any]) -> None:

@@ -16,16 +16,15 @@ from yaozarrs.write.v05 import prepare_image
 from ..core.stack import Stack
 from ..errors import FileError, InputError
 from .axes import guess_axes
-from .paths import stem
+from .paths import ZARR_MARKERS, stem
 
-_MARKERS = ("zarr.json", ".zgroup", ".zarray")
 _CHUNK = 4096  # pixels; larger planes are cut, as a compressor takes 2 GB at most
 Multiscale = v04.Multiscale | v05.Multiscale
 
 
 def is_zarr(path: Path) -> bool:
     """Whether the folder is a Zarr group or array."""
-    return any((path / marker).is_file() for marker in _MARKERS)
+    return any((path / marker).is_file() for marker in ZARR_MARKERS)
 
 
 class ZarrArray:

@@ -12,6 +12,8 @@ TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".lsm")
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm", ".wmv")
 IMAGE_SUFFIXES = TIFF_SUFFIXES + RASTER_SUFFIXES
+FILE_SUFFIXES = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, ".npy", ".npz", ".zarr")  # what is so called is no plain folder
+ZARR_MARKERS = ("zarr.json", ".zgroup", ".zarray")
 READABLE = "TIFF, PNG, JPEG, BMP, .npy, .npz, OME-Zarr, a folder of images, or a pattern such as 'images/*.png'"
 
 PathLike = str | os.PathLike[str]
@@ -53,6 +55,19 @@ def image_files(path: Path) -> list[Path]:
     if not files:
         raise FileError(f"{path} holds no image: expected files that end in {', '.join(IMAGE_SUFFIXES)}.")
     return sorted(files, key=natural_key)
+
+
+def input_files(path: Path) -> list[Path]:
+    """The files that ``path`` stands for: itself, or the images of a folder or pattern.
+
+    Raises
+    ------
+    FileError
+        A folder or pattern holds no image.
+    """
+    path = path.expanduser()
+    folder = path.is_dir() and not any((path / marker).exists() for marker in ZARR_MARKERS)
+    return image_files(path) if folder or is_pattern(path) else [path]
 
 
 def _matching(pattern: Path) -> list[Path]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import FileError, InContextError, ResourceError
+from .paths import ZARR_MARKERS
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -39,10 +40,19 @@ def storing(path: Path) -> Iterator[None]:
 
 def check_free(path: Path, overwrite: bool) -> None:
     """Raise FileError if ``path`` exists and may not be replaced."""
-    if path.is_dir() and not any((path / marker).exists() for marker in ("zarr.json", ".zgroup", ".zarray")):
+    if path.is_dir() and not any((path / marker).exists() for marker in ZARR_MARKERS):
         raise FileError(f"{path} is a folder, not an earlier output; choose another name.")
     if path.exists() and not overwrite:
         raise FileError(f"{path} exists; use --overwrite (overwrite=True) to replace it.")
+
+
+def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raise FileError if an output is one of the inputs, or holds one: what somebody made would be lost."""
+    sources = [path.expanduser().resolve() for path in inputs]
+    taken = {path for source in sources for path in (source, *source.parents)}
+    for output in outputs:
+        if output.expanduser().resolve() in taken:
+            raise FileError(f"{output} is an input, which is never written over: choose another output.")
 
 
 def replace_by(made: Path, target: Path) -> None:
@@ -52,7 +62,11 @@ def replace_by(made: Path, target: Path) -> None:
         return
     old = made.with_name(f"{made.name}.old")  # a folder cannot be renamed over another
     target.replace(old)
-    made.replace(target)
+    try:
+        made.replace(target)
+    except BaseException:
+        old.replace(target)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

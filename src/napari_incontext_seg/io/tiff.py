@@ -177,7 +177,11 @@ def _check_other_series(path: Path, file: tifffile.TiffFile) -> None:
 def _axes(series: tifffile.TiffPageSeries, labels: bool) -> str:
     """Axes in our letters: unknown ones named by their number, samples as colours only where they are."""
     axes = series.axes.lower()
-    if series.kind == "shaped" and "s" not in axes and "axes" not in (series.keyframe.parent.shaped_metadata or ({},))[0]:
+    if (
+        series.kind == "shaped"
+        and "s" not in axes
+        and "axes" not in (series.keyframe.parent.shaped_metadata or ({},))[0]
+    ):
         axes = "q" * (len(axes) - 2) + "yx"  # tifffile takes others for y and x where these are of length 1
     colours = series.keyframe.photometric in (2, 3, 5, 6, 8)  # RGB, palette, CMYK, YCbCr, CIELab
     if "s" in axes and labels and not axes.endswith("s"):

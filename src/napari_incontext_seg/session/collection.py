@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ..core.labels import as_labels
 from ..core.stack import Stack
 from ..core.types import Context, Example, Kind, Labels, Predictor, Segmentation
 from ..errors import InputError
@@ -27,8 +26,8 @@ def collection_context(
     for number in sorted(annotations):
         image = images[number]
         try:
-            labels = as_labels(annotations[number], image.plane_shape)
-            examples.append(Example.from_labels(image.normalized().plane(0), labels, ignore_label, image.spacing))
+            plane = image.normalized().plane(0)
+            examples.append(Example.from_labels(plane, annotations[number], ignore_label, image.spacing))
         except InputError as error:
             raise InputError(f"labels of {image.name}: {error}") from error
     return Context(tuple(examples), kind)
