@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from napari_incontext_seg.core.metrics import auroc, dice, intersection_over_union, slice_confidence, spearman
+from napari_incontext_seg.core.metrics import auroc, dice, slice_confidence, spearman
 from napari_incontext_seg.core.types import Segmentation
 from napari_incontext_seg.errors import InputError
 
@@ -22,7 +22,6 @@ def test_dice_by_hand() -> None:
     assert dice(PREDICTED, TRUTH, [5]) == 1  # both empty
     assert dice(PREDICTED, TRUTH, [1, 2, 5]) == pytest.approx((2 / 3 + 0 + 1) / 3)
     assert dice(PREDICTED > 0, TRUTH > 0, [1]) == pytest.approx(0.8)
-    assert intersection_over_union(PREDICTED, TRUTH, [1, 5]) == pytest.approx((0.5 + 1) / 2)
 
 
 def test_overlap_needs_ids_and_equal_shapes() -> None:

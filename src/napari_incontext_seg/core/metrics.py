@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,12 +26,17 @@ def dice(predicted: ArrayLike, truth: ArrayLike, ids: Iterable[int]) -> float:
     InputError
         Shapes that differ, or no id.
     """
-    return _mean_overlap(predicted, truth, ids, lambda both, total: 2 * both / total)
-
-
-def intersection_over_union(predicted: ArrayLike, truth: ArrayLike, ids: Iterable[int]) -> float:
-    """Return the mean intersection over union (Jaccard index) over ``ids``; conventions as for `dice`."""
-    return _mean_overlap(predicted, truth, ids, lambda both, total: both / (total - both))
+    predicted, truth, ids = np.asarray(predicted), np.asarray(truth), list(ids)
+    if predicted.shape != truth.shape:
+        raise InputError(f"the prediction must match the truth {truth.shape}; got {predicted.shape}.")
+    if not ids:
+        raise InputError("Dice needs at least one label id; got none.")
+    scores = []
+    for i in ids:
+        ours, theirs = predicted == i, truth == i
+        total = int(ours.sum()) + int(theirs.sum())
+        scores.append(2 * int((ours & theirs).sum()) / total if total else 1.0)
+    return float(np.mean(scores))
 
 
 def slice_confidence(labels: NDArray[np.uint32], confidence: NDArray[np.float32]) -> float:
@@ -53,7 +58,7 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float:
     ranks = [_ranks(values) for values in (a, b)]
     if len(ranks[0]) < 2 or any(np.ptp(r) == 0 for r in ranks):
         return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def auroc(score: ArrayLike, positive: ArrayLike) -> float:
@@ -76,20 +81,3 @@ def _ranks(values: ArrayLike) -> NDArray[np.float64]:
 
     ranks: NDArray[np.float64] = rankdata(values)
     return ranks
-
-
-def _mean_overlap(
-    predicted: ArrayLike, truth: ArrayLike, ids: Iterable[int], score: Callable[[int, int], float]
-) -> float:
-    """Mean over ids of ``score(pixels in both, pixels in the one + pixels in the other)``."""
-    predicted, truth, ids = np.asarray(predicted), np.asarray(truth), list(ids)
-    if predicted.shape != truth.shape:
-        raise InputError(f"the prediction must match the truth {truth.shape}; got {predicted.shape}.")
-    if not ids:
-        raise InputError("overlap needs at least one label id; got none.")
-    scores = []
-    for i in ids:
-        ours, theirs = predicted == i, truth == i
-        total = int(ours.sum()) + int(theirs.sum())
-        scores.append(score(int((ours & theirs).sum()), total) if total else 1.0)
-    return float(np.mean(scores))
