@@ -49,6 +49,7 @@ def test_files_dice_and_the_least_sure_slice(stack, tmp_path):
     record = json.loads((tmp_path / "out.json").read_text())
     assert record["model"] == "threshold"
     assert record["settings"] == {"a": 1}
+    assert record["value_range"] == {"low": [0], "high": [250]}
     assert record["complete"]
     assert Image.open(tmp_path / "out.png").width > 100
     assert json.loads(json.dumps(report.as_dict()))["dice"] == 1

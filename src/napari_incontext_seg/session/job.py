@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ def run_to_file(
     shown = _shown(run)
     painted: dict[int, Labels] = {}
     record = provenance(run.predictor, run.context, settings)
+    if run.stack.normalization is not None:
+        record["value_range"] = asdict(run.stack.normalization)
     with LabelWriter(out, run.stack, dtype=dtype, overwrite=overwrite, provenance=record) as writer:
         for step in run:
             writer.write(step.position, step.segmentation.labels, step.segmentation.confidence)
