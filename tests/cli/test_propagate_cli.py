@@ -69,6 +69,15 @@ def test_json_report(job, capsys):
     assert not (job / "out.png").exists()
 
 
+def test_the_home_folder_is_meant_by_a_tilde(job, monkeypatch):
+    monkeypatch.setenv("HOME", str(job))
+    monkeypatch.setenv("USERPROFILE", str(job))
+    monkeypatch.chdir(job)
+    assert main(["propagate", "~/image.tif", "--labels", "~/labels.tif", "--out=~/home.tif", "--model", "guess"]) == 0
+    assert {"home.tif", "home_confidence.tif", "home.json", "home.png"} <= {path.name for path in job.iterdir()}
+    assert not (job / "~").exists()
+
+
 def test_only_the_annotated_slices_as_labels_with_their_numbers(job):
     truth = tifffile.imread(job / "truth.tif")
     tifffile.imwrite(job / "two.tif", truth[[1, 4]])

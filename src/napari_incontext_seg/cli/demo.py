@@ -25,6 +25,7 @@ def demo(
     from ..io.samples import sample
     from ..session.job import run_to_file
 
+    out = out.expanduser()
     ovule = sample("ovule")
     position = len(ovule.image) // 2 if annotated is None else annotated
     ovule.image.unravel(position)

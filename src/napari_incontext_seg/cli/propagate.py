@@ -78,6 +78,7 @@ def propagate(
     from ..io.storing import check_apart, check_free
     from ..session.job import run_to_file
 
+    out = out.expanduser()  # a shell leaves the ~ of --out=~/x.tif
     chosen = parse_numbers(channels, "--channels") if channels is not None else None
     settings: dict[str, Any] = {
         "ensemble": ensemble, "recolour": recolour, "memory": memory, "num_examples": num_examples,

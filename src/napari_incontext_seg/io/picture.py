@@ -95,7 +95,7 @@ def save_png(picture: NDArray[np.uint8], path: PathLike, *, overwrite: bool = Fa
     FileError, ResourceError
         The file exists and ``overwrite`` is not set, or cannot be written.
     """
-    target = Path(path)
+    target = Path(path).expanduser()
     check_free(target, overwrite)
     store(target, lambda file: Image.fromarray(picture).save(file, format="PNG", optimize=True))
 
