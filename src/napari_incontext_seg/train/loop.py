@@ -167,6 +167,8 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"cannot make the folder {folder}: {error.strerror}.") from error
+    parameters = sum(p.numel() for p in run.network.parameters())
+    say(f"{parameters / 1e6:.2f} million parameters on {device}; from step {run.progress.step}")
     log = Log(folder / LOG, run.progress.step, say)
     _loop(run, folder, log, started, started + seconds)
     save_model(run.shipped, folder / WEIGHTS, half=True)
