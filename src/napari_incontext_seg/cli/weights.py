@@ -27,7 +27,7 @@ def list_weights() -> None:
 
     from ..model.weights import find, find_record, known_weights, weights_directory
 
-    table = Table(Column("name", no_wrap=True), "size", Column("licence", overflow="fold"), "here", "SHA-256", box=None, pad_edge=False)
+    table = Table(Column("name", no_wrap=True), "size", "licence", "here", "SHA-256", box=None, pad_edge=False)
     for weights in known_weights():
         record = find_record(weights.name) if find(weights.name) else None
         digest = weights.digest or (record.digest if record else None)

@@ -65,14 +65,14 @@ _WEIGHTS = (
         "seggpt-vit-large",
         "BAAI/SegGPT",
         "seggpt_vit_large.pth",
-        "MIT (repository baaivision/Painter)",
+        "MIT (Painter repository)",
         approximate_size=_LARGE,
     ),
     KnownWeights(
         "painter-vit-large",
         "BAAI/Painter",
         "painter_vit_large.pth",
-        "MIT (repository baaivision/Painter)",
+        "MIT (Painter repository)",
         approximate_size=_LARGE,
     ),
     KnownWeights(
