@@ -173,7 +173,7 @@ def test_what_is_finished_is_kept_and_named(job, capsys, monkeypatch, error, mes
     assert run(job) == 1
     line = said(capsys)
     assert message in line
-    assert f"The 3 finished slices are in {job / 'out.tif'}." in line
+    assert f"The finished slices (3) are in {job / 'out.tif'}." in line
     assert [bool(plane.any()) for plane in tifffile.imread(job / "out.tif")] == [True, True, True, False]
     record = json.loads((job / "out.json").read_text())
     assert (record["complete"], record["finished"]) == (False, [0, 1, 2])
@@ -183,7 +183,7 @@ def test_what_is_finished_is_kept_and_named(job, capsys, monkeypatch, error, mes
 def test_of_a_collection_the_finished_images_are_kept_and_named(job, capsys, monkeypatch):
     fail_at_third_plane(monkeypatch, KeyboardInterrupt())
     assert run(job, image="pictures", labels="marks", out="painted") == 1
-    assert f"The 3 finished images are in {job / 'painted'}." in capsys.readouterr().err
+    assert f"The finished images (3) are in {job / 'painted'}." in capsys.readouterr().err
     assert sorted(path.name for path in (job / "painted").glob("*.png")) == ["p0.png", "p1.png", "p2.png"]
     assert not json.loads((job / "painted" / "provenance.json").read_text())["complete"]
 
@@ -218,7 +218,7 @@ def test_a_real_control_c(job):
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "Traceback" not in errors
-    assert f"finished slices are in {job / 'out.tif'}." in errors
+    assert f") are in {job / 'out.tif'}." in errors
     assert tifffile.imread(job / "out.tif")[2].any()
 
 

@@ -145,7 +145,7 @@ class LabelWriter:
             for made in self._folder.iterdir():
                 if made.name != "spool":
                     shutil.rmtree(made, ignore_errors=True) if made.is_dir() else made.unlink()
-            kept = f"The {len(self._written)} finished slices are kept in {self._folder / 'spool' / 'labels'} (Zarr)."
+            kept = f"The finished slices ({len(self._written)}) are kept in {self._folder / 'spool' / 'labels'} (Zarr)."
             if isinstance(error, InContextError):
                 raise type(error)(f"{error} {kept}") from error
             error.add_note(kept)
@@ -195,10 +195,10 @@ class LabelWriter:
         except InContextError as second:
             if error is None:
                 raise
-            error.add_note(str(second))  # what cut the run short is what the user must hear of first
+            error.add_note(str(second).removeprefix(f"{error} "))  # what cut the run short is told first, and once
         else:
             if error is not None:
-                error.add_note(f"The {len(self._written)} finished slices are in {self.path}.")
+                error.add_note(f"The finished slices ({len(self._written)}) are in {self.path}.")
 
 
 class LabelFolder:
@@ -288,7 +288,7 @@ class LabelFolder:
                 raise
             error.add_note(str(second))
         if error is not None and finished:
-            error.add_note(f"The {len(finished)} finished images are in {self.path}.")
+            error.add_note(f"The finished images ({len(finished)}) are in {self.path}.")
 
 
 def label_files(path: Path) -> list[Path]:
