@@ -82,7 +82,10 @@ def plan_route(
             reachable &= steps[:, first] >= 0 if direction == "onward" else steps[:, first] <= 0
         if not reachable.any():
             continue
-        best = min(np.flatnonzero(reachable), key=lambda k: (*np.abs(steps[k]), k))
+        candidates = np.flatnonzero(reachable)
+        best = candidates[0]
+        if stack.grid:  # row-major numbers of the steps compare them along the first axis first
+            best = candidates[np.ravel_multi_index(tuple(np.abs(steps[candidates]).T), stack.grid).argmin()]
         rows.append(_stop(stack, position, here, int(best), sources))
     return [stop for _, stop in sorted(rows, key=lambda row: row[0])]
 
