@@ -40,6 +40,9 @@ class Run:
         self.optimizer = make_optimizer(self.network, config.optimizer)
         self._pool: tuple[int, Pool, Tensor] | None = None
         if device.type == "cuda" and config.compile:
+            from torch._dynamo import config as compiler  # slow to import
+
+            compiler.recompile_limit = 64  # with drop path each block is compiled on its own
             for block in self.network.blocks:
                 block.compile()
 
