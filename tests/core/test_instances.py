@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.segmentation import expand_labels
 
-from napari_incontext_seg.core.instances import components, guess_kind
+from napari_incontext_seg.core.instances import components, distinct_neighbours, guess_kind
 
 
 def test_each_component_of_each_class_gets_an_id() -> None:
@@ -16,10 +19,27 @@ def test_each_component_of_each_class_gets_an_id() -> None:
     assert found[1, 1] != found[2, 2]  # they touch by a corner only
 
 
-def test_small_components_go_and_ids_stay_without_gaps() -> None:
-    labels = np.array([[1, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0]], np.uint32)
-    assert components(labels, min_size=2).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 0, 0]]
+def test_an_empty_plane_has_no_component() -> None:
     assert not components(np.zeros((3, 3), np.uint32)).any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 12))
+def test_objects_near_each_other_get_different_ids_of_few(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    seeds = np.zeros((40, 40), np.uint32)
+    seeds[rng.integers(0, 40, count), rng.integers(0, 40, count)] = rng.integers(1, 2**32, count, dtype=np.uint32)
+    labels = expand_labels(np.unique(seeds, return_inverse=True)[1].reshape(40, 40), 3).astype(np.uint32) * 50_000
+    few = distinct_neighbours(labels, count=12)
+    assert ((few > 0) == (labels > 0)).all()
+    assert few.max() <= 12
+    for a, b, f, g in (
+        (labels[1:], labels[:-1], few[1:], few[:-1]),
+        (labels[:, 1:], labels[:, :-1], few[:, 1:], few[:, :-1]),
+    ):
+        touching = (a != b) & (a > 0) & (b > 0)
+        assert (f[touching] != g[touching]).all()
+    assert all(len(np.unique(few[labels == i])) == 1 for i in np.unique(labels))
 
 
 def test_kind_is_told_from_the_labels() -> None:

@@ -98,6 +98,17 @@ def test_instance_kind_is_told_to_the_network_and_gives_each_component_an_id():
     assert set(np.unique(segmentation.labels)) == {0, 1, 2}
 
 
+def test_any_number_of_objects_is_painted_in_one_pass():
+    labels = np.zeros((64, 64), np.uint32)
+    for k in range(64):
+        labels[k // 8 * 8 : k // 8 * 8 + 6, k % 8 * 8 : k % 8 * 8 + 6] = 1000 + k
+    image = (labels > 0).astype(np.float32)[..., None]
+    p = predictor()
+    segmentation = p.bind(Context((Example(image, labels),), "instance"))(image)
+    assert len(p.network.calls) == 1
+    assert segmentation.labels.max() == 64
+
+
 def test_pixels_that_were_not_annotated_are_hidden_from_the_network():
     image, labels = scene((64, 64), [1], radius=20)
     valid = np.zeros((64, 64), bool)

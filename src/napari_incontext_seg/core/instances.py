@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage import measure
+from skimage import measure, segmentation
 
 from .labels import split_ignored
 from .types import Kind, Labels
 
+NEAR = 4  # px; objects whose surroundings of this width meet are neighbours
 MANY = 5  # more ids than this, each in one piece, are hardly classes
 
 
@@ -20,25 +21,19 @@ def connected_regions(labels: Labels, *, corners: bool) -> NDArray[np.intp]:
     return regions
 
 
-def components(labels: Labels, *, min_size: int = 0) -> Labels:
+def components(labels: Labels) -> Labels:
     """Give each connected component of each class an id of its own.
 
     Parameters
     ----------
     labels
         (Y, X) class ids, 0 is background. Pixels that touch only by a corner are not connected.
-    min_size
-        Components of fewer pixels become background.
 
     Returns
     -------
     (Y, X) uint32, ids 1..n.
     """
-    found = connected_regions(labels, corners=False)
-    keep = np.bincount(found.ravel()) >= min_size
-    keep[0] = False
-    renumbered: Labels = np.where(keep, keep.cumsum(), 0).astype(np.uint32)[found]
-    return renumbered
+    return connected_regions(labels, corners=False).astype(np.uint32)
 
 
 def guess_kind(planes: Sequence[NDArray[np.generic]], ignore_label: int | None = None) -> Kind:
@@ -59,3 +54,38 @@ def guess_kind(planes: Sequence[NDArray[np.generic]], ignore_label: int | None =
         if len(ids) > MANY and len(ids) >= 0.75 * connected_regions(labels, corners=True).max():
             return "instance"
     return "semantic"
+
+
+def distinct_neighbours(labels: Labels, *, count: int = 7) -> Labels:
+    """Renumber objects with few ids, so that no two near each other share one: a coloured map.
+
+    Objects are then painted in one pass however many there are, and `components` tells them apart again.
+
+    Parameters
+    ----------
+    labels
+        (Y, X) object ids, 0 is background.
+    count
+        Ids to use; with more neighbours than that, two of them share one.
+
+    Returns
+    -------
+    (Y, X) uint32, ids 1..count, each used about equally often.
+    """
+    ids, inverse = np.unique(labels, return_inverse=True)
+    index = inverse.reshape(labels.shape)  # compact: expand_labels counts up to the largest id
+    if ids[0] != 0:
+        ids, index = np.concatenate([[0], ids]), index + 1
+    grown = segmentation.expand_labels(index, NEAR)
+    beside = [(grown[1:], grown[:-1]), (grown[:, 1:], grown[:, :-1])]
+    pairs = np.concatenate([np.stack([a[a != b], b[a != b]], axis=1) for a, b in beside])
+    neighbours: dict[int, set[int]] = {}
+    for a, b in np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0).tolist():
+        neighbours.setdefault(a, set()).add(b)
+    given, used = np.zeros(len(ids), np.uint32), [0] * (count + 1)
+    for i in range(1, len(ids)):
+        taken = {int(given[n]) for n in neighbours.get(i, ())}
+        given[i] = min((c for c in range(1, count + 1)), key=lambda c: (c in taken, used[c]))
+        used[given[i]] += 1
+    renumbered: Labels = given[index]
+    return renumbered

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.canvas import Canvas, choose_tile, fit_canvas, object_size
-from ..core.instances import components
+from ..core.instances import components, distinct_neighbours
 from ..core.palette import Palette, merge, passes
 from ..core.tiling import TilePlan, blend, crop_example, plan_tiles
 from ..core.types import Context, Example, Labels, Plane, Segmentation
@@ -101,6 +101,10 @@ class SegGptSegmenter:
 
     def __init__(self, predictor: SegGptPredictor, context: Context) -> None:
         self.predictor, self.context = predictor, context
+        self._examples = context.examples
+        if context.kind == "instance":  # a few colours do for any number of objects
+            self._examples = tuple(replace(e, labels=distinct_neighbours(e.labels)) for e in context.examples)
+        self._ids = sorted({i for example in self._examples for i in example.ids})
         self._views: dict[tuple[int, int], View] = {}
         self._object_size = min(object_size(e.labels) for e in context.examples)
 
@@ -118,7 +122,7 @@ class SegGptSegmenter:
             window = self.predictor.network.config.window
             tile = choose_tile(shape, window, self._object_size)
             plan = plan_tiles(shape, tile, 0 if tile == shape else int(min(tile) * HALO))
-            examples = tuple(crop_example(example, plan.tile) for example in self.context.examples)
+            examples = tuple(crop_example(example, plan.tile) for example in self._examples)
             self._views[shape] = View(plan, fit_canvas(plan.tile, window, keep_aspect=False), examples)
         return self._views[shape]
 
@@ -126,7 +130,7 @@ class SegGptSegmenter:
         """Paint the plane once, in as many passes as its labels need."""
         random = np.random.default_rng(seed)
         parts = []
-        for ids in passes(self.context.ids):
+        for ids in passes(self._ids):
             palette = Palette.fixed(ids) if seed == 0 else Palette.random(ids, random)
             prompt = self._prompt(view, palette)
             parts.append(palette.decode(blend(partial(self._paint, view, prompt), plane, view.plan)))
