@@ -250,7 +250,7 @@ def test_the_configs_that_come_with_the_project_can_be_read(file: Path) -> None:
         ({"model": {"width": 30}}, "width 30 must be a multiple"),
         ({"model": {"window": [64, 96], "pretrain_window": 64}}, "square"),
         ({"batch": {"pool": 2, "size": 4}}, "pool must hold a batch"),
-        ({"batch": {"crop": 2.0}}, "must be shares"),
+        ({"batch": {"crop": 2.0}}, "must be in"),
         ({"report": {"log_steps": 0}}, "must be positive"),
     ],
 )

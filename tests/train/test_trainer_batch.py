@@ -11,6 +11,7 @@ from napari_incontext_seg.core.palette import Palette, separation
 from napari_incontext_seg.model.config import SegGptConfig
 from napari_incontext_seg.model.seggpt import denormalize
 from napari_incontext_seg.train.batch import (
+    balanced,
     block_mask,
     canvases,
     cropped,
@@ -18,6 +19,7 @@ from napari_incontext_seg.train.batch import (
     in_colours,
     jittered,
     make_batch,
+    parted,
     pixels,
     random_palettes,
     stitched,
@@ -82,6 +84,17 @@ def test_a_class_that_is_dropped_is_black_and_never_the_only_one() -> None:
     assert set(lost.tolist()) == {0, 1}
 
 
+def test_small_classes_count_more_than_their_size_and_panels_count_alike() -> None:
+    labels = torch.zeros(1, 2, 10, 10, dtype=torch.uint8)
+    labels[0, 0, 0, :4] = 3
+    assert torch.equal(balanced(labels, 0.0), torch.ones(1, 2, 1, 10, 10))
+    half = balanced(labels, 0.5)[0, :, 0]
+    assert half[0, 0, 0] / half[0, 1, 0] == pytest.approx((96 / 4) ** 0.5)
+    torch.testing.assert_close(half.mean((1, 2)), torch.ones(2))
+    classes = balanced(labels, 1.0)[0, 0, 0]
+    assert classes[0, :4].sum().item() == pytest.approx(50)
+
+
 def test_example_and_query_share_their_colours(pool: Pool) -> None:
     colours = random_palettes(pool.counts, generator())
     panels = in_colours(pool, torch.tensor([2, 4]), colours[[2, 4]])
@@ -102,10 +115,12 @@ def test_the_panels_of_an_episode_turn_together_and_all_eight_ways_occur() -> No
 
 
 def test_image_target_and_guess_are_cropped_alike_and_colours_are_not_mixed() -> None:
-    plane = torch.zeros(1, 2, 9, 64, 64)
+    plane = torch.zeros(1, 2, 10, 64, 64)
     plane[..., 20:44, 16:40] = 1
     found = cropped(plane, generator())
-    image, target, guess = found.split(3, dim=2)
+    image, sharp, guess = parted(found)
+    target = sharp[:, :, :3]
+    assert torch.equal(sharp[:, :, 3:], target[:, :, :1])
     assert torch.equal(image, guess)
     assert set(target.unique().tolist()) == {0, 1}
     assert image[target == 1].min() > 0.2
@@ -116,12 +131,12 @@ def test_image_target_and_guess_are_cropped_alike_and_colours_are_not_mixed() ->
 
 
 def test_four_examples_become_one() -> None:
-    panels = torch.arange(5.0).view(1, 5, 1, 1, 1).expand(2, 5, 9, 64, 64)
+    panels = torch.arange(5.0).view(1, 5, 1, 1, 1).expand(2, 5, 10, 64, 64)
     one = stitched(panels)
-    assert one.shape == (2, 2, 9, 64, 64)
+    assert one.shape == (2, 2, 10, 64, 64)
     assert torch.equal(one[:, 1], panels[:, 4])
     corners = one[0, 0, :, 8::48, 8::48]
-    torch.testing.assert_close(corners, torch.tensor([[0.0, 1], [2, 3]]).expand(9, 2, 2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(corners, torch.tensor([[0.0, 1], [2, 3]]).expand(10, 2, 2), atol=1e-4, rtol=0)
 
 
 # -- light and masks ----------------------------------------------------------------------------------------------

@@ -34,6 +34,8 @@ class Batch:
         (B, K + 1, 3, Y, X) normalised; no guesses for a network that is not primed.
     mask
         (B, K + 1, grid Y, grid X) bool, True where the target is hidden.
+    weights
+        (B, K + 1, 1, Y, X), what each pixel counts in the loss.
     query_only
         Whether exactly the query's target is hidden.
     """
@@ -42,13 +44,14 @@ class Batch:
     targets: Tensor
     guesses: Tensor | None
     mask: Tensor
+    weights: Tensor
     query_only: bool
 
 
 def make_batch(pool: Pool, members: Tensor, seed: int, config: BatchConfig, model: SegGptConfig) -> Batch:
     """Show ``members`` of a pool in a way that ``seed`` decides."""
     host, generator = random.Random(seed), torch.Generator(pool.images.device).manual_seed(seed)
-    panels = turned(coloured(pool, members, generator), generator)
+    panels = turned(coloured(pool, members, config.balance, generator), generator)
     if host.random() < config.crop:
         panels = cropped(panels, generator)
     if panels.shape[1] > STITCHED and host.random() < config.stitch:
@@ -59,10 +62,20 @@ def make_batch(pool: Pool, members: Tensor, seed: int, config: BatchConfig, mode
         mask[:, -1] = True
     else:
         mask = block_mask(mask, config.masked, generator)
-    images, *colours = torch.split(panels, 3, dim=2)
-    images = jittered(images, config.jitter, generator)
-    targets, guesses = normalize(colours[0]), normalize(colours[1]) if len(colours) > 1 else None
-    return Batch(normalize(images), targets, guesses, mask, query_only)
+    images, colours, guesses = parted(panels)
+    return Batch(
+        normalize(jittered(images, config.jitter, generator)),
+        normalize(colours[:, :, :3]),
+        normalize(guesses) if guesses.shape[2] else None,
+        mask,
+        colours[:, :, 3:],
+        query_only,
+    )
+
+
+def parted(panels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Channels (B, P, 7 or 10, Y, X) -> images (3), targets and weights (4), which are not mixed, guesses (0 or 3)."""
+    return panels[:, :, :3], panels[:, :, 3:7], panels[:, :, 7:]
 
 
 def canvases(panels: Tensor) -> Tensor:
@@ -77,14 +90,23 @@ def pixels(mask: Tensor, patch_size: int) -> Tensor:
 
 
 # -- colours ------------------------------------------------------------------------------------------------------
-def coloured(pool: Pool, members: Tensor, generator: torch.Generator) -> Tensor:
-    """Members in random colours: (B, K + 1, 6 or 9, Y, X), images, targets, and guesses if the pool has any."""
+def coloured(pool: Pool, members: Tensor, balance: float, generator: torch.Generator) -> Tensor:
+    """Members in random colours, (B, K + 1, 7 or 10, Y, X): see `parted`."""
     colours = dropped(random_palettes(pool.counts[members], generator), pool.counts[members], generator)
-    return in_colours(pool, members, colours)
+    panels = in_colours(pool, members, colours)
+    return torch.cat([panels[:, :, :6], balanced(pool.labels[members], balance), panels[:, :, 6:]], dim=2)
+
+
+def balanced(labels: Tensor, balance: float) -> Tensor:
+    """Weights (B, P, 1, Y, X), 1 on average in each panel; a class counts in all as its size to the ``1 - balance``."""
+    classes = F.one_hot(labels.long(), 5)
+    sizes = classes.sum((2, 3), keepdim=True, dtype=torch.float32).clamp_min(1)
+    weights = (classes * sizes**-balance).sum(-1)
+    return (weights / weights.mean((2, 3), keepdim=True))[:, :, None]
 
 
 def in_colours(pool: Pool, members: Tensor, colours: Tensor) -> Tensor:
-    """Members in given colours (B, 5, 3), as `coloured` returns them."""
+    """Members in given colours (B, 5, 3): (B, K + 1, 6 or 9, Y, X), images, targets, and guesses if there are any."""
     labels = pool.labels[members].long()
     targets = colours.gather(1, labels.flatten(1)[..., None].expand(-1, -1, 3)).view(*labels.shape, 3).movedim(-1, 2)
     panels = [pool.images[members].float(), targets]
@@ -145,18 +167,18 @@ def cropped(panels: Tensor, generator: torch.Generator) -> Tensor:
     nothing = torch.zeros_like(scale)
     theta = torch.stack([scale, nothing, x, nothing, scale, y], 1).view(-1, 2, 3)
     grid = F.affine_grid(theta, [batch * count, 3, height, width], align_corners=False)
-    images, targets, *guesses = torch.split(panels.flatten(0, 1), 3, dim=1)
-    smooth = F.grid_sample(torch.cat([images, *guesses], 1), grid, padding_mode="border", align_corners=False)
-    sharp = F.grid_sample(targets, grid, mode="nearest", padding_mode="border", align_corners=False)
+    images, colours, guesses = (part.flatten(0, 1) for part in parted(panels))
+    smooth = F.grid_sample(torch.cat([images, guesses], 1), grid, padding_mode="border", align_corners=False)
+    sharp = F.grid_sample(colours, grid, mode="nearest", padding_mode="border", align_corners=False)
     return torch.cat([smooth[:, :3], sharp, smooth[:, 3:]], 1).view_as(panels)
 
 
 def stitched(panels: Tensor) -> Tensor:
     """All examples tiled into one, as `spatial_ensemble` does in use: (B, 2, C, Y, X)."""
-    images, targets, *guesses = torch.split(panels[:, :-1], 3, dim=2)
-    image, target = spatial_ensemble(images, targets)
-    guess = [spatial_ensemble(g, targets)[0] for g in guesses]
-    return torch.cat([torch.cat([image, target, *guess], 2), panels[:, -1:]], 1)
+    images, colours, guesses = parted(panels[:, :-1])
+    smooth, sharp = spatial_ensemble(torch.cat([images, guesses], 2), colours)
+    example = torch.cat([smooth[:, :, :3], sharp, smooth[:, :, 3:]], 2)
+    return torch.cat([example, panels[:, -1:]], 1)
 
 
 # -- light --------------------------------------------------------------------------------------------------------

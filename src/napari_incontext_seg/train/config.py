@@ -37,6 +37,9 @@ class BatchConfig:
         Share of steps in which every panel is cropped and resized on its own (mix-context).
     stitch
         Share of steps in which several examples are stitched into one (mix-context); of pools with 4 or more.
+    balance
+        0: every pixel counts alike, as in SegGPT; 1: every class of a panel does. Between them small classes gain, as
+        they do in Dice.
     jitter
         Strength of the photometric jitter of each panel; 0 is none.
     """
@@ -50,6 +53,7 @@ class BatchConfig:
     masked: float = 0.5
     crop: float = 0.3
     stitch: float = 0.5
+    balance: float = 0.5
     jitter: float = 0.5
 
     def __post_init__(self) -> None:
@@ -58,8 +62,8 @@ class BatchConfig:
             raise InputError(f"sizes and numbers of a batch must be at least 1; got {self}.")
         if self.size > self.pool:
             raise InputError(f"the pool must hold a batch; got a pool of {self.pool} and batches of {self.size}.")
-        if not all(0 <= share <= 1 for share in (self.lower_half, self.crop, self.stitch)) or not 0 < self.masked < 1:
-            raise InputError(f"lower_half, masked, crop and stitch must be shares in [0, 1]; got {self}.")
+        if not all(0 <= share <= 1 for share in (self.lower_half, self.masked, self.crop, self.stitch, self.balance)):
+            raise InputError(f"lower_half, masked, crop, stitch and balance must be in [0, 1]; got {self}.")
         if self.jitter < 0:
             raise InputError(f"jitter must not be negative; got {self.jitter}.")
 

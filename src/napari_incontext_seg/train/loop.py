@@ -122,13 +122,13 @@ def losses(network: SegGpt, batch: Batch) -> tuple[Tensor, Tensor]:
             images[:, -1], images[:, :-1], targets[:, :-1], ensemble="feature", seg_type=seg_type, guesses=guesses
         )
         target, guess = targets[:, -1], None if guesses is None else guesses[:, -1]
-        mask = torch.ones_like(target[:, 0])
+        weights = batch.weights[:, -1, 0]
     else:
         painted = network.paint_canvas(images, targets, batch.mask, seg_type=seg_type, guesses=guesses)
         target, guess = canvases(targets), None if guesses is None else canvases(guesses)
-        mask = pixels(batch.mask, network.config.patch_size)
-    of_guess = masked_smooth_l1(guess, target, mask) if guess is not None else target.new_tensor(math.nan)
-    return masked_smooth_l1(painted, target, mask), of_guess
+        weights = canvases(batch.weights)[:, :, 0] * pixels(batch.mask, network.config.patch_size)
+    of_guess = masked_smooth_l1(guess, target, weights) if guess is not None else target.new_tensor(math.nan)
+    return masked_smooth_l1(painted, target, weights), of_guess
 
 
 def train(
