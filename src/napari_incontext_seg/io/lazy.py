@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import product
 from math import prod
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class PagedArray:
+class PagedArray(ABC):
     """An array made of pages that are read one at a time.
 
     Parameters
@@ -33,9 +34,9 @@ class PagedArray:
         self.path = path
         self._counted = self.shape[: len(self.shape) - page_ndim]
 
+    @abstractmethod
     def read_page(self, number: int) -> NDArray[Any]:
         """Read one page; pages are numbered row-major over the axes before those of a page."""
-        raise NotImplementedError
 
     @property
     def num_pages(self) -> int:
