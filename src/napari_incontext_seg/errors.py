@@ -23,6 +23,10 @@ class CheckpointError(ModelError):
     """Weights cannot be loaded: wrong file, missing or misshapen keys, unsafe content."""
 
 
+class KeyFileError(InContextError, ValueError):
+    """A key cannot be used: it is none, damaged, of a newer version, or was learned with another model."""
+
+
 class DownloadError(InContextError, OSError):
     """Weights cannot be fetched, or what came is not what was expected."""
 
