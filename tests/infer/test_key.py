@@ -46,7 +46,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return make_key().save(tmp_path_factory.mktemp("key") / "key.safetensors").read_bytes()
 
 
-def rewritten(content: bytes, path: Path, *, format_: str | None = None, version: str | None = None, **facts: object):
+def rewritten(
+    content: bytes, path: Path, *, format_: str | None = None, version: str | None = None, **facts: object
+) -> Path:
     """The file with other facts or arrays (``array_...``), saved at ``path``."""
     path.write_bytes(content)
     with safe_open(path, framework="numpy") as file:

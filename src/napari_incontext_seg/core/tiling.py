@@ -130,13 +130,17 @@ def crop_example(example: Example, size: tuple[int, int]) -> Example:
     size
         (height, width) at most.
     """
-    shape = example.labels.shape
-    height, width = (min(s, n) for s, n in zip(size, shape, strict=True))
-    if (height, width) == shape:
+    area = best_window(example, size).area
+    if example.labels[area].shape == example.labels.shape:
         return example
-    y, x = _best_window(example, (height, width))
-    area = slice(y, y + height), slice(x, x + width)
     return Example(example.image[area], example.labels[area], example.valid[area], example.spacing)
+
+
+def best_window(example: Example, size: tuple[int, int]) -> Tile:
+    """Where `crop_example` cuts."""
+    height, width = (min(s, n) for s, n in zip(size, example.labels.shape, strict=True))
+    y, x = (0, 0) if (height, width) == example.labels.shape else _best_window(example, (height, width))
+    return Tile(y, y + height, x, x + width)
 
 
 def _starts(length: int, tile: int, halo: int) -> list[int]:

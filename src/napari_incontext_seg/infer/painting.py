@@ -22,6 +22,9 @@ from ..model.seggpt import SegGpt, denormalize, normalize, spatial_ensemble
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .key import Key
+    from .tuning import Budget
+
 Ensemble: TypeAlias = Literal["none", "feature", "spatial"]
 ENSEMBLES: tuple[Ensemble, ...] = ("none", "feature", "spatial")
 HALO = 1 / 8  # of a tile: pixels at a tile's border that another tile decides
@@ -95,15 +98,25 @@ class SegGptPredictor:
         """Return a segmenter that paints what ``context`` shows."""
         return SegGptSegmenter(self, context)
 
+    def tuned(self, context: Context, budget: Budget) -> Key:
+        """Learn a prompt that paints the examples better than they do themselves: see `infer.tuning.tune`."""
+        from .prompt_tuning import tune_prompt
+
+        return tune_prompt(self, context, budget)
+
+    def with_key(self, key: Key) -> SegGptPredictor:
+        """Return a predictor that shows the network what ``key`` learned."""
+        from .keyed import KeyedSegGpt
+
+        return KeyedSegGpt(self, key)
+
 
 class SegGptSegmenter:
     """A `SegGptPredictor` bound to a context. Made by its ``bind``."""
 
     def __init__(self, predictor: SegGptPredictor, context: Context) -> None:
         self.predictor, self.context = predictor, context
-        self._examples = context.examples
-        if context.kind == "instance":  # a few colours do for any number of objects
-            self._examples = tuple(replace(e, labels=distinct_neighbours(e.labels)) for e in context.examples)
+        self._examples = numbered(context)
         self._ids = sorted({i for example in self._examples for i in example.ids})
         self._views: dict[tuple[int, int], View] = {}
         self._object_size = min(object_size(e.labels) for e in context.examples)
@@ -116,43 +129,61 @@ class SegGptSegmenter:
             labels = components(labels)
         return Segmentation(labels, confidence, self._provenance(view), disagreement)
 
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """The examples as they are coloured: see `numbered`."""
+        return self._examples
+
+    def tile(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) that one window shows of planes of a shape."""
+        return self._view(shape).plan.tile
+
     def _view(self, shape: tuple[int, int]) -> View:
         """The whole plane in one window, or tiles where the examples' objects would become too small."""
         if shape not in self._views:
             window = self.predictor.network.config.window
             tile = choose_tile(shape, window, self._object_size)
-            plan = plan_tiles(shape, tile, 0 if tile == shape else int(min(tile) * HALO))
+            plan = plan_with_halo(shape, tile)
             examples = tuple(crop_example(example, plan.tile) for example in self._examples)
             self._views[shape] = View(plan, fit_canvas(plan.tile, window, keep_aspect=False), examples)
         return self._views[shape]
 
     def _colouring(self, plane: Plane, view: View, seed: int) -> tuple[Labels, NDArray[np.float32]]:
         """Paint the plane once, in as many passes as its labels need."""
-        random = np.random.default_rng(seed)
         parts = []
-        for ids in passes(self._ids):
-            palette = Palette.fixed(ids) if seed == 0 else Palette.random(ids, random)
+        for palette in self._palettes(seed):
             prompt = self._prompt(view, palette)
             parts.append(palette.decode(blend(partial(self._paint, view, prompt), plane, view.plan)))
         return merge(parts)
 
+    def _palettes(self, seed: int) -> list[Palette]:
+        """The colours of each pass."""
+        random = np.random.default_rng(seed)
+        return [Palette.fixed(ids) if seed == 0 else Palette.random(ids, random) for ids in passes(self._ids)]
+
     def _prompt(self, view: View, palette: Palette) -> Prompt:
         """The examples as network input."""
-        window = self.predictor.network.config.window
-        images, targets, valid = [], [], []
-        for example in view.examples:
-            canvas = view.canvas
-            if example.labels.shape != canvas.shape:
-                canvas = fit_canvas(example.labels.shape, window, keep_aspect=False)
-            images.append(three_channels(canvas.place_image(example.image)))
-            targets.append(palette.paint(canvas.place_labels(example.labels)))
-            valid.append(canvas.place_labels(example.valid))
-        prompt = self._tensor(np.stack(images))[None], self._tensor(np.stack(targets))[None]
+        images, targets, valid = zip(*(self._pair(k, view, palette) for k in range(len(view.examples))), strict=True)
+        return self.join(torch.stack(images), torch.stack(targets), np.stack(valid))
+
+    def _pair(self, number: int, view: View, palette: Palette) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
+        """An example as the network takes it: image and target (3, H, W), and which pixels (H, W) are annotated."""
+        example, canvas = view.examples[number], view.canvas
+        if example.labels.shape != canvas.shape:
+            canvas = fit_canvas(example.labels.shape, self.predictor.network.config.window, keep_aspect=False)
+        image = three_channels(canvas.place_image(example.image))
+        target = palette.paint(canvas.place_labels(example.labels))
+        image_tensor, target_tensor = self._tensor(np.stack([image, target]))
+        return image_tensor, target_tensor, canvas.place_labels(example.valid)
+
+    def join(self, images: Tensor, targets: Tensor, valid: NDArray[np.bool_]) -> Prompt:
+        """Examples (K, 3, H, W), colours (K, 3, H, W), annotated pixels (K, H, W) -> what the network is shown."""
+        prompt = images[None], targets[None]
         if self.predictor.ensemble == "spatial":
-            flags = self._tensor(np.stack(valid)[..., None].repeat(3, axis=3).astype(np.float32), colours=False)[None]
+            flags = self._tensor(valid[..., None].repeat(3, axis=3).astype(np.float32), colours=False)[None]
             _, flags = spatial_ensemble(prompt[0], flags)
             return Prompt(*spatial_ensemble(*prompt), self._hidden(flags[:, :, 0] > 0.5))
-        return Prompt(*prompt, self._hidden(torch.from_numpy(np.stack(valid))[None]))
+        return Prompt(*prompt, self._hidden(torch.from_numpy(valid)[None]))
 
     def _hidden(self, valid: Tensor) -> Tensor | None:
         """Valid pixels (1, K, H, W) -> the patches (1, (K + 1) * tokens) that were hardly annotated, and the query's.
@@ -169,16 +200,19 @@ class SegGptSegmenter:
     @torch.inference_mode()
     def _paint(self, view: View, prompt: Prompt, tile: Plane) -> NDArray[np.float32]:
         """Colours (h, w, 3) in [0, 1] of one tile."""
-        query = self._tensor(three_channels(view.canvas.place_image(tile))[None])
-        out = self.predictor.network(
+        out = self.forward(self._tensor(three_channels(view.canvas.place_image(tile))[None]), prompt)
+        return view.canvas.recover(as_colours(out))
+
+    def forward(self, query: Tensor, prompt: Prompt) -> Tensor:
+        """Have the network paint a query (1, 3, H, W): normalised colours of that shape."""
+        painted: Tensor = self.predictor.network(
             query, prompt.images, prompt.targets,
             seg_type=self.context.kind,
             ensemble="feature" if self.predictor.ensemble == "feature" else "none",
             query_target=None if prompt.hidden is None else torch.zeros_like(query),
             mask=prompt.hidden,
         )  # fmt: skip
-        colours = denormalize(out)[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy()
-        return view.canvas.recover(colours)
+        return painted
 
     def _tensor(self, images: NDArray[np.float32], *, colours: bool = True) -> Tensor:
         """(N, H, W, 3) in [0, 1] -> (N, 3, H, W) on the device, normalised if they are ``colours``."""
@@ -194,6 +228,24 @@ class SegGptSegmenter:
             "recolourings": self.predictor.recolourings,
             "tiles": len(view.plan.tiles),
         }
+
+
+def numbered(context: Context) -> tuple[Example, ...]:
+    """The examples as they are coloured: of single objects neighbours differ, as a few colours do for any number."""
+    if context.kind == "semantic":
+        return context.examples
+    return tuple(replace(e, labels=distinct_neighbours(e.labels)) for e in context.examples)
+
+
+def plan_with_halo(shape: tuple[int, int], tile: tuple[int, int]) -> TilePlan:
+    """Cut a plane into tiles, whose borders do not count where there are several."""
+    return plan_tiles(shape, tile, 0 if tile == shape else int(min(tile) * HALO))
+
+
+def as_colours(painted: Tensor) -> NDArray[np.float32]:
+    """What the network painted (1, 3, H, W) -> colours (H, W, 3) in [0, 1]."""
+    colours: NDArray[np.float32] = denormalize(painted)[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy()
+    return colours
 
 
 def three_channels(image: NDArray[np.float32]) -> NDArray[np.float32]:
