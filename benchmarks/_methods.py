@@ -1,9 +1,11 @@
-"""What is compared: a predictor of the package, a random forest on pixels, and a copy of the example's labels."""
+"""What is compared: predictors, a random forest on pixels, and a copy of the example's labels."""
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,10 @@ from sklearn.ensemble import RandomForestClassifier
 
 from napari_incontext_seg.core.types import Context, Example, Plane, Predictor, Segmentation, Segmenter
 from napari_incontext_seg.infer.propagate import propagate, segment_images
+from napari_incontext_seg.infer.tuning import apply_key, tune
 
 FOREST_PIXELS = 50_000
+TUNING_SECONDS = 60.0
 
 
 @dataclass(eq=False)
@@ -78,6 +82,17 @@ def run_predictor(data: AnnotatedSet, predictor: Predictor) -> Outcome:
     timed.outcome.segmentations = found
     timed.outcome.predicted = {frame: data.as_classes(s.labels) for frame, s in found.items()}
     return timed.outcome
+
+
+class TunedPredictor:
+    """Binding tunes ``predictor`` on the examples for ``seconds``; what came of it is said on standard error."""
+
+    def __init__(self, predictor: Predictor, seconds: float = TUNING_SECONDS) -> None:
+        self.name, self.digest, self.predictor, self.seconds = predictor.name, predictor.digest, predictor, seconds
+
+    def bind(self, context: Context) -> Segmenter:
+        key = tune(self.predictor, context, seconds=self.seconds, say=partial(print, file=sys.stderr))
+        return apply_key(self.predictor, key).bind(context)
 
 
 class _Timed:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from napari_incontext_seg.core.metrics import dice
 from napari_incontext_seg.core.stack import Stack
-from napari_incontext_seg.core.types import Kind
+from napari_incontext_seg.core.types import Kind, Plane
 
 DESIGN = ("isbi2012_em_membrane", "ctc_gowt1_01", "dsb2018_fluo_256", "drive_vessels", "usiigaci_nih3t3_phase")
+VIDEO = "davis_"  # how names of videos begin
 AXES = {"stack": "z", "timelapse": "t"}
 
 
@@ -74,6 +75,12 @@ class AnnotatedSet:
     def collection(self) -> list[Stack]:
         """Every image on its own."""
         return [Stack(image, self._plane_axes, name=f"{self.name} {i}") for i, image in enumerate(self.images)]
+
+    def plane(self, frame: int) -> Plane:
+        """A frame (Y, X, C) as predictors see it."""
+        if self.kind == "collection":
+            return self.collection()[frame].normalized().plane(0)
+        return self.stack().normalized().plane(frame)
 
     @property
     def _plane_axes(self) -> str:

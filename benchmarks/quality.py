@@ -1,16 +1,21 @@
 """Dice of one annotated frame in, all others out, on real sets; and how well confidence tells where it is wrong.
 
-    python benchmarks/quality.py DATA_DIR [SET ...] [--methods guess,model,rf,copy] [--json F]
+    python benchmarks/quality.py DATA_DIR [SET ...] [--methods guess,model,rf,copy] [--json F] [--markdown F]
 
 Protocol: the example is frame 0 with all its labels; up to eight other frames, spread evenly, are scored at native
 size. Semantic labels are scored class by class (those of the example), objects as one class. Dice of a class and
 frame is 1 where both are empty and 0 where one is; its mean is taken over frames, then over classes. Stacks and
 time-lapses go through propagation with its defaults, collections image by image.
 
-`model` is the default predictor, `guess` the closed form, `rf` a random forest on scikit-image's features, `copy` the
-example's labels. Designs are chosen on five sets alone, so the other eight stand apart, and so do the two videos
-(`davis_*`). `slice_spearman` compares slice confidence with Dice over the scored frames, `pixel_auroc` is how well
-low confidence finds wrong pixels. A set that fails scores 0, and the script exits 1.
+By default: `model`, the default predictor; `guess`, the closed form that it starts from; `rf`, a random forest on
+scikit-image's features; `copy`, the example's labels. `--methods all` adds what takes minutes a set: `fast` and `best`,
+the model at those qualities; `blocks`, the model with its transformer blocks zeroed; `tuned`, the model tuned on the
+example for 60 s; `unet`, a plain U-Net trained from nothing on the example for 60 s on two threads, with the guess as
+further input. Such seconds are part of `bind_seconds`.
+
+Designs are chosen on five sets alone, so the other eight stand apart, and so do the two videos (`davis_*`).
+`slice_spearman` compares slice confidence with Dice over the scored frames, `pixel_auroc` is how well low confidence
+finds wrong pixels. A set that fails scores 0, and the script exits 1.
 """
 
 from __future__ import annotations
@@ -24,12 +29,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _methods import Outcome, run_copy, run_forest, run_predictor
-from _sets import DESIGN, AnnotatedSet
+from _methods import Outcome, TunedPredictor, run_copy, run_forest, run_predictor
+from _report import HEADER, line, markdown, summary, wins
+from _sets import AnnotatedSet
+from _unet import UNetPredictor
 
 from napari_incontext_seg.core.metrics import auroc, spearman
+from napari_incontext_seg.infer.guess import GuessPredictor
+from napari_incontext_seg.infer.predictor import load_predictor
 
-METHODS = ("guess", "model", "rf", "copy")
+METHODS = ("guess", "model", "fast", "best", "blocks", "tuned", "unet", "rf", "copy")
+QUICK = ("guess", "model", "rf", "copy")
 AUROC_PIXELS = 200_000
 
 
@@ -40,9 +50,15 @@ def run(method: str, data: AnnotatedSet) -> Outcome:
 
 
 def predictor(method: str) -> Any:
-    from napari_incontext_seg.infer.predictor import load_predictor
-
-    return load_predictor("auto" if method == "model" else method)
+    """What `run_predictor` runs for ``method``; Any, as what a model can do beyond a `Predictor` is for it to say."""
+    if method in ("guess", "unet"):
+        return GuessPredictor() if method == "guess" else UNetPredictor()
+    model: Any = load_predictor("auto")
+    if method == "blocks":
+        return model.without_blocks()
+    if method == "tuned":
+        return TunedPredictor(model)
+    return model if method == "model" else load_predictor("auto", quality=method)
 
 
 def measure(method: str, data: AnnotatedSet) -> dict[str, Any]:
@@ -94,34 +110,6 @@ def confidence_figures(data: AnnotatedSet, outcome: Outcome, dice_by_frame: list
     return {n: None if np.isnan(v) else round(v, 3) for n, v in (("slice_spearman", slices), ("pixel_auroc", pixels))}
 
 
-def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean Dice of each method over groups of sets: those not videos, the design sets, the others, the videos."""
-    groups = {
-        "stills": lambda name: not name.startswith("davis_"),
-        "design": lambda name: name in DESIGN,
-        "others": lambda name: name not in DESIGN and not name.startswith("davis_"),
-        "videos": lambda name: name.startswith("davis_"),
-    }
-    means: dict[str, dict[str, float]] = {}
-    for group, belongs in groups.items():
-        for method in dict.fromkeys(r["method"] for r in rows):
-            dice = [r["dice"] for r in rows if r["method"] == method and belongs(r["dataset"])]
-            if dice:
-                means.setdefault(method, {})[f"{group} ({len(dice)})"] = round(float(np.mean(dice)), 4)
-    return means
-
-
-def line(row: dict[str, Any]) -> str:
-    figures = [f"{row[k]:>8.3f}" if row.get(k) is not None else f"{'-':>8}" for k in COLUMNS]
-    return f"{row['dataset']:24s} {row['kind']:11s} {row['method']:6s}" + "".join(figures)
-
-
-COLUMNS = ("dice", "seconds_per_plane", "bind_seconds", "slice_spearman", "pixel_auroc")
-HEADER = f"{'set':24s} {'kind':11s} {'method':6s}" + "".join(
-    f"{h:>8}" for h in ("Dice", "s/plane", "bind s", "rho", "AUROC")
-)
-
-
 def _row(data: AnnotatedSet, method: str, **figures: Any) -> dict[str, Any]:
     return {"dataset": data.name, "kind": data.kind, "method": method, **figures}
 
@@ -144,10 +132,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("sets", nargs="*")
-    parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--methods", default=",".join(QUICK), help=f"all, or some of {','.join(METHODS)}")
+    parser.add_argument("--json", type=Path, help="write all figures here, after each set")
+    parser.add_argument("--markdown", type=Path, help="write the tables here, after each set")
     args = parser.parse_args()
-    methods = args.methods.split(",")
+    methods = list(METHODS) if args.methods == "all" else args.methods.split(",")
     folders = sorted(f for f in args.data.iterdir() if (f / "meta.json").exists())
     unknown = {*methods} - {*METHODS} | {*args.sets} - {f.name for f in folders}
     if unknown or not folders:
@@ -162,9 +151,14 @@ def main() -> int:
             continue
         report["rows"] += measure_all(folder, sorted(methods, key=METHODS.index), same)
         if args.json:
-            args.json.write_text(json.dumps(report | {"means": summary(report["rows"])}, indent=1) + "\n")
+            figures = {"means": summary(report["rows"]), "wins": wins(report["rows"])}
+            args.json.write_text(json.dumps(report | figures, indent=1) + "\n")
+        if args.markdown:
+            args.markdown.write_text(markdown(report))
     for method, means in summary(report["rows"]).items():
         print(f"{method:6s}", "   ".join(f"{group} {mean:.4f}" for group, mean in means.items()))
+    for method, won in wins(report["rows"]).items():
+        print(f"{method:6s}", "   ".join(f"{name} {value}" for name, value in won.items()))
     failed = [f"{r['dataset']} ({r['method']})" for r in report["rows"] if "error" in r]
     if failed:
         print("failed:", ", ".join(failed), file=sys.stderr)
