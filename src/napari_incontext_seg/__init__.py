@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from .core.types import Predictor as Predictor
     from .core.types import Segmentation as Segmentation
     from .errors import InContextError as InContextError
+    from .infer.key import Key as Key
     from .infer.predictor import load_predictor as load_predictor
     from .infer.propagate import propagate as propagate
     from .infer.propagate import segment_images as segment_images
+    from .infer.tuning import tune as tune
     from .io.labels import LabelWriter as LabelWriter
     from .io.samples import sample as sample
     from .io.stacks import open_images as open_images
@@ -29,6 +31,7 @@ _HOMES = {
     "Context": "core.types",
     "Example": "core.types",
     "InContextError": "errors",
+    "Key": "infer.key",
     "LabelWriter": "io.labels",
     "Predictor": "core.types",
     "Segmentation": "core.types",
@@ -41,6 +44,7 @@ _HOMES = {
     "sample": "io.samples",
     "segment_images": "infer.propagate",
     "stack_from_array": "io.stacks",
+    "tune": "infer.tuning",
 }
 __all__ = [*_HOMES, "__version__"]
 

@@ -282,7 +282,7 @@ def test_labels_are_no_pictures(job, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["propagate", "image.tif"], "Missing option '--labels'"),
+        (["propagate", "image.tif"], "Missing option '--out'"),
         (["propagate", "a", "--labels", "b", "--out", "c", "--memory", "-1"], "'--memory'"),
         (["paint"], "No such command 'paint'"),
     ],

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from .options import DeviceOption, ModelOption
 from .progress import progress_bar
-from .propagate import DeviceOption, ModelOption, finish
+from .propagate import finish
 
 
 def demo(

@@ -15,6 +15,7 @@ from .demo import demo
 from .info import info
 from .propagate import propagate
 from .train import train
+from .tune import tune
 from .weights import app as weights_app
 
 
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 app.command()(propagate)
 app.command()(demo)
+app.command()(tune)
 app.command()(train)
 app.command()(info)
 app.add_typer(weights_app, name="weights")

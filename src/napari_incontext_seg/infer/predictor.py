@@ -9,15 +9,22 @@ from ..core.types import Predictor
 from ..errors import ModelError
 from .device import resolve_device
 from .guess import GuessPredictor
+from .tuning import apply_key
 
 if TYPE_CHECKING:
+    from .key import Key
     from .painting import Ensemble
 
 DEFAULT = "guess"
 
 
 def load_predictor(
-    model: str | Path = "auto", *, device: str = "auto", ensemble: Ensemble = "feature", recolourings: int = 1
+    model: str | Path = "auto",
+    *,
+    device: str = "auto",
+    ensemble: Ensemble = "feature",
+    recolourings: int = 1,
+    key: Key | str | Path | None = None,
 ) -> Predictor:
     """Load a model.
 
@@ -30,6 +37,8 @@ def load_predictor(
         ``auto``, ``cpu``, ``cuda``, ``mps``.
     ensemble, recolourings
         How a SegGPT uses several examples and colourings: see `SegGptPredictor`; ``guess`` needs neither.
+    key
+        What a tuning of this model learned, or its file: see `tune`.
 
     Raises
     ------
@@ -37,9 +46,14 @@ def load_predictor(
         An unknown name, or known weights that are not here yet.
     CheckpointError
         A file that holds no such model.
+    KeyFileError
+        A key that is none, or of another model.
     DeviceError
         No such device.
     """
+    if key is not None:
+        plain = load_predictor(model, device=device, ensemble=ensemble, recolourings=recolourings)
+        return apply_key(plain, key)
     where = resolve_device(device)
     name = str(model)
     if name in ("auto", DEFAULT):

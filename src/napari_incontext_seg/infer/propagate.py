@@ -125,7 +125,7 @@ def propagate(
     stack
         The image; its value range is fitted here if it has none.
     annotations
-        Plane number -> labels (Y, X), ids up to uint32.
+        Plane number -> labels (Y, X), ids up to uint32. May be empty if there is a ``context``.
     predictor
         From `load_predictor`.
     kind
@@ -155,13 +155,20 @@ def propagate(
         raise InputError(f"memory must be 0 or more planes; got {memory}.")
     stack = stack.normalized()
     examples = {p: _example(stack, p, labels, ignore_label) for p, labels in annotations.items()}
-    route = plan_route(stack, list(examples), direction=direction, along=along, span=span)
+    starts = list(examples) or ([] if context is None else _first_planes(stack, along))
+    route = plan_route(stack, starts, direction=direction, along=along, span=span)
     shared = match_context(context, stack.spacing).examples if context is not None else ()
     names = context.class_names if context is not None else {}
     whole = Context((*shared, *(examples[p] for p in sorted(examples))), kind, names)
     return Propagation(
         stack, examples, predictor, whole, route, ExampleSelector(stack, examples, num_examples, select), memory, shared
     )
+
+
+def _first_planes(stack: Stack, along: str | None) -> list[int]:
+    """Where to begin if no plane is annotated: the first plane of every series that is travelled."""
+    travelled = [i for i, axis in enumerate(stack.plane_axes) if along is None or axis in along]
+    return [p for p in range(len(stack)) if not any(stack.unravel(p)[i] for i in travelled)]
 
 
 def _example(stack: Stack, position: int, labels: Any, ignore_label: int | None) -> Example:

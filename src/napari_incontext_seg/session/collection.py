@@ -19,10 +19,17 @@ from .report import Report, provenance, spread
 
 
 def collection_context(
-    images: Sequence[Stack], annotations: Mapping[int, Any], kind: Kind, ignore_label: int | None = None
+    images: Sequence[Stack],
+    annotations: Mapping[int, Any],
+    kind: Kind,
+    ignore_label: int | None = None,
+    shared: Context | None = None,
 ) -> Context:
-    """The examples of a collection: number of the image -> labels (Y, X); each image is normalised on its own."""
-    examples = []
+    """The examples of a collection: number of the image -> labels (Y, X); each image is normalised on its own.
+
+    Those of ``shared``, from elsewhere, come first.
+    """
+    examples = [] if shared is None else list(shared.examples)
     for number in sorted(annotations):
         image = images[number]
         try:
@@ -30,7 +37,7 @@ def collection_context(
             examples.append(Example.from_labels(plane, annotations[number], ignore_label, image.spacing))
         except InputError as error:
             raise InputError(f"labels of {image.name}: {error}") from error
-    return Context(tuple(examples), kind)
+    return Context(tuple(examples), kind, {} if shared is None else shared.class_names)
 
 
 def run_to_folder(
@@ -41,6 +48,7 @@ def run_to_folder(
     *,
     kind: Kind = "semantic",
     ignore_label: int | None = None,
+    context: Context | None = None,
     dtype: np.dtype[Any] | None = None,
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
@@ -54,16 +62,19 @@ def run_to_folder(
     images
         One plane each; sizes may differ.
     annotations
-        Number of an image -> its labels (Y, X); these come out exactly as given.
+        Number of an image -> its labels (Y, X); these come out exactly as given. May be empty if there is a context.
+    context
+        More examples, from elsewhere.
     out
         A folder.
 
     Other parameters are those of `session.job.run_to_file`; errors too.
     """
     started = time.perf_counter()
-    context = collection_context(images, annotations, kind, ignore_label)
+    num_shared = 0 if context is None else len(context.examples)
+    context = collection_context(images, annotations, kind, ignore_label, context)
     report = Report(out, len(images), names={k: image.name for k, image in enumerate(images)}, unit="images")
-    given = dict(zip(sorted(annotations), context.examples, strict=True))
+    given = dict(zip(sorted(annotations), context.examples[num_shared:], strict=True))
     whole = {k for k, example in given.items() if example.valid.all()}
     shown = {*sorted(given)[:4], *(k for k in spread(len(images), 12 - min(4, len(given))))}
     panels: dict[int, Labels] = {}

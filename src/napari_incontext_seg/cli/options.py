@@ -1,0 +1,141 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import typer
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..core.stack import Stack
+    from ..core.types import Kind
+
+# the API's own words, repeated here because importing them would import torch
+KindChoice: TypeAlias = Literal["auto", "semantic", "instance"]
+EnsembleChoice: TypeAlias = Literal["none", "feature", "spatial"]
+DirectionChoice: TypeAlias = Literal["onward", "backward", "both"]
+SelectChoice: TypeAlias = Literal["nearest", "similar"]
+
+ModelOption = Annotated[str, typer.Option(help="auto, guess, a known model (incontext-seg weights list), or a file.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+ImageArgument = Annotated[
+    Path, typer.Argument(help="TIFF, OME-Zarr, .npy, or a folder of images (or a quoted pattern).", metavar="IMAGE")
+]
+AnnotatedOption = Annotated[
+    str | None, typer.Option(help="Numbers of the annotated slices (0,15,20:23); default: those with any label.")
+]
+KindOption = Annotated[KindChoice, typer.Option(help="semantic: a label is a class; instance: a label is one object.")]
+EnsembleOption = Annotated[EnsembleChoice, typer.Option(help="How a SegGPT joins several examples.")]
+IgnoreOption = Annotated[int | None, typer.Option(help="This label means 'not annotated' (scribbles: often 0).")]
+AxesOption = Annotated[str | None, typer.Option(help="Axes of IMAGE where the file does not say, such as tzyx.")]
+ChannelsOption = Annotated[str | None, typer.Option(help="Channels to look at, up to three: 0,2.")]
+
+
+def parse_duration(text: str, option: str) -> float:
+    """``"90"``, ``"90s"``, ``"1.5m"`` or ``"1h"`` -> seconds."""
+    unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:].lower())
+    try:
+        seconds = float(text if unit is None else text[:-1]) * (unit or 1.0)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise InputError(f"{option} must be a time such as 60s or 2m; got {text!r}.")
+    return seconds
+
+
+def parse_numbers(text: str, option: str) -> list[int]:
+    """``"0,15,20:23"`` -> [0, 15, 20, 21, 22]."""
+    numbers: list[int] = []
+    try:
+        for part in text.split(","):
+            low, colon, high = part.partition(":")
+            numbers += range(int(low), int(high)) if colon else [int(low)]
+    except ValueError as error:
+        raise InputError(f"{option} must be numbers such as 0,15 or 20:23; got {text!r}.") from error
+    if not numbers:
+        raise InputError(f"{option} names no number: {text!r}.")
+    return numbers
+
+
+def parse_span(text: str | None) -> tuple[int, int] | None:
+    """``"a:b"`` -> (a, b)."""
+    if text is None:
+        return None
+    low, colon, high = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError(text)
+        return int(low), int(high)
+    except ValueError as error:
+        raise InputError(f"--range must be a:b, such as 10:20; got {text!r}.") from error
+
+
+def read_annotations(stack: Stack, labels: Stack, annotated: str | None, ignore_label: int | None) -> dict[int, Any]:
+    """Annotated slice number -> labels (Y, X).
+
+    ``labels`` has a plane for each plane of ``stack``, or just those that ``annotated`` names, in that order. Without
+    ``annotated``, slices with any label are the annotated ones.
+    """
+    wanted = parse_numbers(annotated, "--annotated") if annotated is not None else None
+    for position in wanted or ():
+        stack.unravel(position)
+    if wanted is not None and len(labels) in (len(stack), len(wanted)):
+        at = wanted if len(labels) == len(stack) else range(len(wanted))
+        named = {p: labels.read(k)[..., 0] for p, k in zip(wanted, at, strict=True)}
+        empty = [str(p) for p, plane in named.items() if not plane.any()]
+        if 0 < len(empty) < len(named):
+            print(f"no label in slice {', '.join(empty)}: taken for annotated, with nothing there", file=sys.stderr)
+        return named
+    if len(labels) != len(stack):
+        raise InputError(
+            f"the labels have {len(labels)} slices and the image has {len(stack)} (shape {tuple(stack.data.shape)}, "
+            f"taken for {stack.axes}; --axes names them otherwise): give labels for every slice (0 where there are "
+            "none), or just the annotated ones with their numbers (--annotated 0,15)."
+        )
+    planes = ((p, labels.read(p)[..., 0]) for p in range(len(labels)))
+    found = {p: plane for p, plane in planes if ((plane != 0) & (plane != ignore_label)).any()}
+    if not found:
+        raise InputError("no slice of the labels has any label: annotate at least one slice.")
+    return found
+
+
+def open_collection(
+    image: Path, labels: Path | None, channels: list[int] | None
+) -> tuple[list[Stack], dict[int, Any], np.dtype[Any] | None]:
+    """Images that are no stack, the labels (Y, X) of those that have any, by number, and the labels' type."""
+    from ..io.stacks import open_images, open_label_images
+
+    images = [replace(i, channels=tuple(channels)) if channels is not None else i for i in open_images(image)]
+    if labels is None:
+        return images, {}, None
+    numbers = {one.name: k for k, one in enumerate(images)}
+    label_images = open_label_images(labels)
+    unknown = [one.name for one in label_images if one.name not in numbers]
+    if unknown:
+        raise InputError(
+            f"no image in {image} has the name of these labels: {', '.join(unknown[:5])}. Labels of images that are no "
+            "stack carry their names; for a stack name the output OUT.tif or OUT.zarr (propagate), or leave out "
+            "--one-by-one (tune)."
+        )
+    return images, {numbers[one.name]: one.read(0)[..., 0] for one in label_images}, label_images[0].data.dtype
+
+
+def resolve_kind(kind: KindChoice, planes: Iterable[Any], ignore_label: int | None) -> Kind:
+    """What ``auto`` makes of the label planes, told when it is not the usual."""
+    if kind != "auto":
+        return kind
+    from ..core.instances import guess_kind
+
+    guessed = guess_kind(list(planes), ignore_label)
+    if guessed == "instance":
+        print("each label looks like one object: --kind instance (or say --kind semantic)", file=sys.stderr)
+    return guessed

@@ -1,0 +1,166 @@
+"""``incontext-seg tune``: spend some seconds on the annotated slices, and keep what was learned as a key."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from .options import (
+    AnnotatedOption,
+    AxesOption,
+    ChannelsOption,
+    DeviceOption,
+    EnsembleOption,
+    IgnoreOption,
+    ImageArgument,
+    KindChoice,
+    KindOption,
+    ModelOption,
+    open_collection,
+    parse_duration,
+    parse_numbers,
+    read_annotations,
+    resolve_kind,
+)
+from .progress import progress_bar
+
+if TYPE_CHECKING:
+    from ..core.types import Context, Predictor
+    from ..infer.key import Key
+
+
+def tune(
+    image: ImageArgument,
+    labels: Annotated[Path, typer.Option(help="Labels of the annotated slices: same shape as IMAGE; or one slice.")],
+    save: Annotated[Path, typer.Option(help="File to keep what was learned in, for propagate --key.", metavar="KEY")],
+    seconds: Annotated[
+        str, typer.Option("--seconds", "--tune", help="How long, such as 60s or 2m. Ctrl-C keeps the best so far.")
+    ] = "60s",
+    one_by_one: Annotated[
+        bool, typer.Option("--one-by-one", help="IMAGE is a folder of images that are no stack; labels carry names.")
+    ] = False,
+    annotated: AnnotatedOption = None,
+    kind: KindOption = "auto",
+    model: ModelOption = "auto",
+    device: DeviceOption = "auto",
+    ensemble: EnsembleOption = "feature",
+    ignore_label: IgnoreOption = None,
+    axes: AxesOption = None,
+    channels: ChannelsOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing key.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on standard output.")] = False,
+) -> None:
+    """Tune a model on annotated slices, and save what it learned: a key, used instead of examples."""
+    from ..infer.predictor import load_predictor
+    from ..infer.propagate import propagate
+    from ..io.paths import input_files
+    from ..io.stacks import open_labels, open_stack
+    from ..io.storing import check_apart, check_free
+    from ..session.collection import collection_context
+
+    duration, save = parse_duration(seconds, "--seconds"), save.expanduser()
+    check_apart([save], [*input_files(image), *input_files(labels)])
+    check_free(save, overwrite)
+    chosen = parse_numbers(channels, "--channels") if channels is not None else None
+    if one_by_one and (annotated is not None or axes is not None):
+        raise InputError("--annotated and --axes are for stacks, and say nothing with --one-by-one: leave them out.")
+    predictor = load_predictor(model, device=device, ensemble=ensemble)
+    if one_by_one:
+        images, annotations, _ = open_collection(image, labels, chosen)
+        resolved = resolve_kind(kind, annotations.values(), ignore_label)
+        context = collection_context(images, annotations, resolved, ignore_label)
+    else:
+        stack = open_stack(image, axes=axes, channels=chosen)
+        annotations = read_annotations(stack, open_labels(labels), annotated, ignore_label)
+        resolved = resolve_kind(kind, annotations.values(), ignore_label)
+        context = propagate(stack, annotations, predictor, kind=resolved, ignore_label=ignore_label).context
+    key = tuned_key(predictor, context, duration)
+    file = key.save(save, overwrite=overwrite)
+    if as_json:
+        learned = asdict(key.learned)
+        print(json.dumps({"key": str(file), "model": key.model, "model_digest": key.model_digest, **learned}, indent=2))
+    else:
+        print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
+
+
+def tuned(predictor: Predictor, context: Context, settings: dict[str, Any]) -> Predictor:
+    """The predictor, tuned if the settings say so (``tune`` seconds); how that went is noted there."""
+    if settings["tune"] is None:
+        return predictor
+    from ..infer.tuning import apply_key
+
+    key = tuned_key(predictor, context, settings["tune"])
+    settings["tuned"] = asdict(key.learned)
+    return apply_key(predictor, key)
+
+
+def tuned_key(predictor: Predictor, context: Context, seconds: float) -> Key:
+    """Tune with a progress bar; Ctrl-C keeps the best so far."""
+    from ..infer.tuning import tune as tune_model
+
+    done, said = 0, list[str]()
+    with gentle_stop() as should_stop, progress_bar(100, "tuning, %") as advance:
+
+        def on_progress(share: float) -> None:
+            nonlocal done
+            while done < int(100 * share):
+                advance()
+                done += 1
+
+        key = tune_model(
+            predictor, context, seconds=seconds, say=said.append, on_progress=on_progress, should_stop=should_stop
+        )
+    print(*said, sep="\n", file=sys.stderr)
+    return key
+
+
+def read_key(
+    key: Path | None, labels: Path | None, *, tune: str | None, kind: KindChoice, annotated: str | None
+) -> Key | None:
+    """The key that propagation is to use, checked against the other options."""
+    if key is None:
+        if labels is None:
+            raise typer.BadParameter("give the labels of annotated slices (--labels), or a key (--key).")
+        return None
+    if labels is None and annotated is not None:
+        raise InputError("--annotated says what slices the --labels are of: give labels too, or leave it out.")
+    if tune is not None:
+        raise InputError("--key is what an earlier tuning learned, so there is nothing to --tune: leave one out.")
+    from ..infer.key import Key
+
+    known = Key.load(key)
+    if kind not in ("auto", known.kind):
+        raise InputError(f"the key paints labels of kind {known.kind}: leave out --kind {kind}.")
+    return known
+
+
+@contextmanager
+def gentle_stop() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether Ctrl-C was pressed; pressed again it interrupts as usual."""
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        print("stopping after this step (Ctrl-C again: at once, and nothing is kept)", file=sys.stderr)
+
+    if threading.current_thread() is not threading.main_thread():  # only there are signals handled
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
