@@ -166,3 +166,17 @@ def test_a_collection_is_normalised_image_by_image():
     [(same, segmentation)] = list(segment_images([dim], context, ThresholdPredictor()))
     assert same is dim
     np.testing.assert_array_equal(segmentation.labels, truth(s, 0))
+
+
+def test_with_examples_from_elsewhere_no_slice_needs_to_be_annotated():
+    s = image()
+    context = Context((Example(s.normalized().plane(1), truth(s, 1)),))
+    steps = list(propagate(s, {}, ThresholdPredictor(), context=context, memory=1))
+    assert [step.position for step in steps] == [0, 1, 2, 3, 4, 5]
+    assert not any(step.annotated for step in steps)
+    np.testing.assert_array_equal(steps[4].segmentation.labels, truth(s, 4))
+    series = Stack(np.stack([s.data, s.data]), "tzyx")
+    along_z = propagate(series, {}, ThresholdPredictor(), context=context, along="z")
+    assert sorted(along_z.positions) == list(range(12))
+    with pytest.raises(InputError, match="no slice is annotated"):
+        propagate(s, {}, ThresholdPredictor())
