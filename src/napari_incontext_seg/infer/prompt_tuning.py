@@ -50,21 +50,25 @@ def tune_prompt(predictor: SegGptPredictor, context: Context, budget: Budget) ->
     """Tune the prompt: see `infer.tuning.tune`."""
     check_recolourings(predictor)
     tuner = PromptTuner(predictor, context, budget.seed)
+    start = time.perf_counter()
     best, before = tuner.prompts(), tuner.judge()
-    after, steps, looked, took = before, 0, 0, 0.0
+    look = time.perf_counter() - start
+    after, steps, looked, reserve = before, 0, 0, 0.0
     with frozen(predictor.network):
-        while before is not None and not budget.stopped and (steps == 0 or budget.share(steps, took) < 1):
+        while before is not None and not budget.stopped and (steps == 0 or budget.share(steps, reserve) < 1):
             start = time.perf_counter()
             tuner.step(budget.share(steps))
             steps += 1
-            took = max(took, time.perf_counter() - start)
+            reserve = max(reserve, time.perf_counter() - start + look)  # for one more step, and to judge it
             budget.on_progress(budget.share(steps))
-            over = budget.share(steps, took) >= 1 or budget.stopped
+            over = budget.share(steps, reserve) >= 1 or budget.stopped
             if over or budget.share(steps) * LOOKS >= looked + 1:
                 looked = int(budget.share(steps) * LOOKS)
                 score = tuner.judge()
                 if score is not None and after is not None and score > after:
                     best, after = tuner.prompts(), score
+    if not budget.stopped:
+        budget.on_progress(1.0)
     kept = before is not None and after is not None and after > before
     return tuner.key(best, Learned(round(budget.elapsed, 3), steps, before, after, kept, budget.seed))
 
