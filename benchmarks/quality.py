@@ -35,7 +35,7 @@ from _sets import AnnotatedSet
 from _unet import UNetPredictor
 
 from napari_incontext_seg.core.metrics import auroc, spearman
-from napari_incontext_seg.infer.guess import GuessPredictor
+from napari_incontext_seg.infer.closed_form import GuessPredictor
 from napari_incontext_seg.infer.predictor import load_predictor
 
 METHODS = ("guess", "model", "fast", "best", "blocks", "tuned", "unet", "rf", "copy")

@@ -22,7 +22,7 @@ from PIL import Image
 
 import napari_incontext_seg
 from napari_incontext_seg.cli.main import main
-from napari_incontext_seg.infer.guess import GuessPredictor
+from napari_incontext_seg.infer.closed_form import GuessPredictor
 
 
 @pytest.fixture

@@ -112,9 +112,9 @@ def test_an_existing_output_is_refused_before_any_work(job, capsys):
 
 
 def test_control_c_leaves_finished_slices(job, monkeypatch, capsys):
-    from napari_incontext_seg.infer import guess
+    from napari_incontext_seg.infer import closed_form
 
-    bind, seen = guess.GuessPredictor.bind, []
+    bind, seen = closed_form.GuessPredictor.bind, []
 
     def bind_then_interrupt(self, context):
         segment = bind(self, context)
@@ -127,7 +127,7 @@ def test_control_c_leaves_finished_slices(job, monkeypatch, capsys):
 
         return interrupted
 
-    monkeypatch.setattr(guess.GuessPredictor, "bind", bind_then_interrupt)
+    monkeypatch.setattr(closed_form.GuessPredictor, "bind", bind_then_interrupt)
     assert run(job) == 1
     assert "stopped" in capsys.readouterr().err
     out = tifffile.imread(job / "out.tif")

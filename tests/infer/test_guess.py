@@ -11,7 +11,8 @@ from napari_incontext_seg.core.metrics import dice
 from napari_incontext_seg.core.types import Context, Example, Predictor
 from napari_incontext_seg.errors import InputError
 from napari_incontext_seg.infer import guess
-from napari_incontext_seg.infer.guess import GuessPredictor, fit
+from napari_incontext_seg.infer.closed_form import GuessPredictor
+from napari_incontext_seg.infer.guess import fit
 
 PLAIN, STRIPED = 3, 4_000_000_000
 

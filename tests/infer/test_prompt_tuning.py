@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from napari_incontext_seg.core.tiling import Tile
 from napari_incontext_seg.core.types import Context, Example, Segmentation
 from napari_incontext_seg.errors import InputError, KeyFileError, ModelError
-from napari_incontext_seg.infer.guess import GuessPredictor
+from napari_incontext_seg.infer.closed_form import GuessPredictor
 from napari_incontext_seg.infer.held_out import hold_out
 from napari_incontext_seg.infer.key import Key
 from napari_incontext_seg.infer.painting import SegGptPredictor

@@ -1,4 +1,4 @@
-"""`guess`: the predictor that needs no weights. Filter responses, random Fourier features, ridge regression, twice.
+"""The closed form behind `guess` and `micro`: filter responses, random Fourier features, ridge regression, twice.
 
 The second stage sees the image's responses and those of the first stage's guess (auto-context), so that it can
 close gaps and drop specks. A model scores highly what it was fitted on, so the guess that the second stage
@@ -20,18 +20,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.palette import scores_to_labels
 from ..core.tiling import Tile
-from ..core.types import Context, Example, Plane, Segmentation
-from ..errors import InputError
 from .filters import HALO, REDUCTION, filter_responses, line_responses
 from .ridge import Lift, Sample, chequerboard, fold_grid
 
@@ -39,7 +35,6 @@ SAMPLES, MIN_SAMPLES = 40_000, 10_000  # pixels fitted of all examples, and at l
 CONTEXT_SCALES = (1.36, 2.65, 5.14, 10.0, 20.0)  # px
 MAX_CONTEXT = 3  # channels in which the second stage is shown the first guess
 TILE = 2**20  # values of a plane whose responses are held at a time
-CACHED = 4  # contexts
 
 Shown: TypeAlias = tuple[Tensor, Tensor, Tensor]
 Respond: TypeAlias = Callable[[Tensor], Tensor]
@@ -65,6 +60,8 @@ class Guess:
         (B, L, 2 M) and (2, B, L, K), weights of the two stages for the pixels of each fold, fitted on the other fold.
     grids
         Of each example: (B,) cells a side of the chequerboard of its folds.
+    see
+        From standardised planes (B, C, H, W) to features (B, F, H, W): what the guess looks at.
     """
 
     centre: Tensor
@@ -77,6 +74,7 @@ class Guess:
     crossed: Tensor
     held_out: Tensor
     grids: tuple[Tensor, ...]
+    see: Respond
 
     @torch.no_grad()
     def paint_example(self, planes: Tensor, example: int = 0) -> Tensor:
@@ -90,40 +88,40 @@ class Guess:
         height, width = planes.shape[2:]
         index = torch.arange(height * width, device=planes.device).expand(len(planes), -1)
         fold = chequerboard(index, self.grids[example], (height, width)).view(-1, 1, height, width)
-        adapted = _adapted(planes, self.centre, self.spread)
-        contexts = _context(adapted, self.first, self.crossed).chunk(2, dim=1)
-        of_first, of_second = (self._paint(adapted, c, w) for c, w in zip(contexts, self.held_out, strict=True))
+        view = View.of(_adapted(planes, self.centre, self.spread), self.see)
+        contexts = _context(view, self.first, self.crossed).chunk(2, dim=1)
+        of_first, of_second = (self._paint(view, c, w) for c, w in zip(contexts, self.held_out, strict=True))
         return torch.where(fold == 0, of_first, of_second)
 
     @torch.no_grad()
     def paint(self, planes: Tensor) -> Tensor:
         """Scores (B, K, H, W), about [0, 1], of planes (B, C, H, W)."""
-        adapted = _adapted(planes, self.centre, self.spread)
-        return self._paint(adapted, _context(adapted, self.first, self.first_weights), self.second_weights)
+        view = View.of(_adapted(planes, self.centre, self.spread), self.see)
+        return self._paint(view, _context(view, self.first, self.first_weights), self.second_weights)
 
     @torch.no_grad()
     def tiles(self, planes: Tensor) -> Iterator[tuple[Tile, Tensor]]:
         """Yield the scores tile by tile, (B, K, height, width): memory hardly grows with the plane."""
-        adapted = _adapted(planes, self.centre, self.spread)
-        yield from self._tiles(adapted, _context(adapted, self.first, self.first_weights), self.second_weights)
+        view = View.of(_adapted(planes, self.centre, self.spread), self.see)
+        yield from self._tiles(view, _context(view, self.first, self.first_weights), self.second_weights)
 
-    def _paint(self, adapted: Tensor, context: Tensor, weights: Tensor) -> Tensor:
-        scores = adapted.new_empty(len(adapted), self.bias.shape[1], *adapted.shape[2:])
-        for tile, part in self._tiles(adapted, context, weights):
+    def _paint(self, view: View, context: Tensor, weights: Tensor) -> Tensor:
+        scores = context.new_empty(len(context), self.bias.shape[1], *context.shape[2:])
+        for tile, part in self._tiles(view, context, weights):
             scores[(..., *tile.area)] = part
         return scores
 
-    def _tiles(self, adapted: Tensor, context: Tensor, weights: Tensor) -> Iterator[tuple[Tile, Tensor]]:
-        for inner, outer in _tiles(adapted):
-            features = torch.cat(
-                [_inside(_image_features, adapted, inner, outer), _inside(_context_features, context, inner, outer)], 1
-            )
+    def _tiles(self, view: View, context: Tensor, weights: Tensor) -> Iterator[tuple[Tile, Tensor]]:
+        for inner, outer in view.tiles:
+            features = torch.cat([view.features(inner, outer), _inside(_context_features, context, inner, outer)], 1)
             scores = self.second.apply(features.flatten(2), weights) + self.bias
             yield inner, scores.reshape(*scores.shape[:2], *features.shape[2:])
 
 
 @torch.no_grad()
-def fit(shown: Sequence[Shown], *, background: bool = True, samples: int = SAMPLES) -> Guess:
+def fit(
+    shown: Sequence[Shown], *, background: bool = True, samples: int = SAMPLES, see: Respond | None = None
+) -> Guess:
     """Learn from examples.
 
     Parameters
@@ -136,20 +134,25 @@ def fit(shown: Sequence[Shown], *, background: bool = True, samples: int = SAMPL
         to the best Dice on held-out pixels of the examples.
     samples
         Pixels fitted of all examples.
+    see
+        From standardised planes (B, C, H, W) to the features (B, F, H, W) of their pixels; default: filter responses.
     """
+    see = see or image_features
     count = max(min(MIN_SAMPLES, samples), samples // len(shown))
     drawn = [Sample.drawn(targets, valid, count) for _, targets, valid in shown]
     centre, spread = _moments(shown[0][0])
-    adapted = [_adapted(images, centre, spread) for images, _, _ in shown]
-    seen = [_gathered(_image_features, images, s.index) for images, s in zip(adapted, drawn, strict=True)]
+    views = [View.of(_adapted(images, centre, spread), see) for images, _, _ in shown]
+    seen = [_gathered(view.features, view.tiles, s.index) for view, s in zip(views, drawn, strict=True)]
     first = Lift.fitted(seen[0])
     held_out, weights = _solved(first, seen, drawn)
     mixing = _mixing(weights)
     # what each fold is shown comes from the other: (B, L, 2 M)
     crossed = torch.cat([w @ mixing for w in held_out], dim=2)
-    for i, (images, sample) in enumerate(zip(adapted, drawn, strict=True)):
-        folds = _context(images, first, crossed).chunk(2, dim=1)
-        context = [_gathered(_context_features, guessed, sample.index) for guessed in folds]
+    for i, (view, sample) in enumerate(zip(views, drawn, strict=True)):
+        folds = _context(view, first, crossed).chunk(2, dim=1)
+        context = [
+            _gathered(partial(_inside, _context_features, guessed), view.tiles, sample.index) for guessed in folds
+        ]
         seen[i] = torch.cat([seen[i], torch.where(sample.fold[..., None] == 0, context[0], context[1])], dim=2)
     second = Lift.fitted(seen[0])
     held_out, final = _solved(second, seen, drawn)
@@ -162,83 +165,9 @@ def fit(shown: Sequence[Shown], *, background: bool = True, samples: int = SAMPL
         bias[:, 1:] = _bias(torch.cat(scores, 2), drawn)[:, 1:]
     grids = tuple(
         fold_grid(d.index, d.target.mT, (images.shape[2], images.shape[3]))
-        for d, images in zip(drawn, adapted, strict=True)
+        for d, (images, _, _) in zip(drawn, shown, strict=True)
     )
-    return Guess(centre, spread, first, second, weights @ mixing, final, bias[..., None], crossed, held_out, grids)
-
-
-class GuessPredictor:
-    """The closed-form predictor: needs no weights, no network and no GPU."""
-
-    name = "guess"
-    digest = "guess-1"
-
-    def __init__(self, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
-        self._segmenters: dict[str, GuessSegmenter] = {}
-
-    def bind(self, context: Context) -> GuessSegmenter:
-        """Return a segmenter that paints what ``context`` shows.
-
-        Raises
-        ------
-        InputError
-            Examples of different numbers of channels.
-        """
-        segmenter = self._segmenters.pop(context.fingerprint, None) or GuessSegmenter(context, self.device)
-        self._segmenters[context.fingerprint] = segmenter  # the last used is the last to go
-        if len(self._segmenters) > CACHED:
-            del self._segmenters[next(iter(self._segmenters))]
-        return segmenter
-
-
-class GuessSegmenter:
-    """A `GuessPredictor` bound to a context. Made by its ``bind``.
-
-    Attributes
-    ----------
-    ids
-        Of the classes that are scored: for kind ``instance`` 1 stands for every object.
-    """
-
-    def __init__(self, context: Context, device: torch.device) -> None:
-        self.context, self.device = context, device
-        self.ids = context.ids if context.kind == "semantic" else tuple(sorted({min(i, 1) for i in context.ids}))
-        self._guess = fit([self._shown(e) for e in context.examples], background=self.ids[0] == 0)
-
-    def __call__(self, plane: Plane, /) -> Segmentation:
-        labels, confidence = np.empty(plane.shape[:2], np.uint32), np.empty(plane.shape[:2], np.float32)
-        for tile, scores in self._guess.tiles(self._tensor(plane)):
-            labels[tile.area], confidence[tile.area] = scores_to_labels(_last(scores), self.ids)
-        if self.context.kind == "instance":
-            from ..core.instances import components  # scikit-image, without which training must do
-
-            labels = components(labels)
-        provenance = {
-            "model": GuessPredictor.name,
-            "digest": GuessPredictor.digest,
-            "context": self.context.fingerprint,
-            "kind": self.context.kind,
-        }
-        return Segmentation(labels, confidence, provenance)
-
-    def scores(self, plane: Plane) -> NDArray[np.float32]:
-        """Scores (Y, X, K) of the classes `ids`, about [0, 1]."""
-        return _last(self._guess.paint(self._tensor(plane)))
-
-    def _tensor(self, plane: Plane) -> Tensor:
-        channels = self.context.examples[0].image.shape[2]
-        if plane.shape[2] != channels:
-            raise InputError(
-                f"the examples have {channels} channel(s), the image {plane.shape[2]}. Choose or mix channels alike."
-            )
-        return torch.tensor(plane, device=self.device).movedim(2, 0)[None].contiguous()
-
-    def _shown(self, example: Example) -> Shown:
-        labels = example.labels if self.context.kind == "semantic" else np.minimum(example.labels, 1)
-        targets = np.stack([(labels == i) & example.valid for i in self.ids]).astype(np.float32)
-        valid = torch.tensor(example.valid, device=self.device)
-        return self._tensor(example.image), torch.tensor(targets, device=self.device)[None], valid[None]
+    return Guess(centre, spread, first, second, weights @ mixing, final, bias[..., None], crossed, held_out, grids, see)
 
 
 def shares(scores: Tensor) -> Tensor:
@@ -257,7 +186,8 @@ def shares(scores: Tensor) -> Tensor:
     return (scores - excess.gather(1, kept - 1)).clamp_min(0)
 
 
-def _image_features(adapted: Tensor) -> Tensor:
+def image_features(adapted: Tensor) -> Tensor:
+    """Filter responses (B, F, H, W) of standardised planes (B, C, H, W)."""
     return torch.cat([filter_responses(adapted), line_responses(adapted)], dim=1)
 
 
@@ -265,13 +195,14 @@ def _context_features(context: Tensor) -> Tensor:
     return filter_responses(context, CONTEXT_SCALES)
 
 
-def _context(adapted: Tensor, first: Lift, weights: Tensor) -> Tensor:
+def _context(view: View, first: Lift, weights: Tensor) -> Tensor:
     """What the second stage is shown (B, M, H, W): the first stage's guess."""
-    context = adapted.new_empty(len(adapted), weights.shape[2], *adapted.shape[2:])
-    for inner, outer in _tiles(adapted):
-        features = _inside(_image_features, adapted, inner, outer)
+    planes = view.planes
+    context = planes.new_empty(len(planes), weights.shape[2], *planes.shape[2:])
+    for inner, outer in view.tiles:
+        features = view.features(inner, outer)
         context[(..., *inner.area)] = first.apply(features.flatten(2), weights).reshape(
-            len(adapted), -1, *features.shape[2:]
+            len(planes), -1, *features.shape[2:]
         )
     return context.clamp_(-0.5, 1.5)
 
@@ -303,6 +234,30 @@ def _bias(scores: Tensor, samples: Sequence[Sample]) -> Tensor:
     # smoothed, so that a lucky threshold does not win
     smooth = F.avg_pool1d(F.pad(torch.stack(dice, 2), (2, 2), mode="replicate"), 5, stride=1)
     return 0.5 - scores.new_tensor(thresholds)[smooth.argmax(2)]
+
+
+@dataclass(eq=False)
+class View:
+    """Standardised planes (B, C, H, W) and what is seen of them, tile by tile; of a single tile once and for all."""
+
+    planes: Tensor
+    see: Respond
+    tiles: list[tuple[Tile, Tile]]
+    _kept: Tensor | None = None
+
+    @classmethod
+    def of(cls, planes: Tensor, see: Respond) -> View:
+        """Cut planes into tiles."""
+        return cls(planes, see, list(_tiles(planes)))
+
+    def features(self, inner: Tile, outer: Tile) -> Tensor:
+        """Features (B, F, height, width) of a tile."""
+        if self._kept is not None:
+            return self._kept
+        features = _inside(self.see, self.planes, inner, outer)
+        if len(self.tiles) == 1:
+            self._kept = features
+        return features
 
 
 def _moments(planes: Tensor) -> tuple[Tensor, Tensor]:
@@ -338,20 +293,16 @@ def _inside(respond: Respond, planes: Tensor, inner: Tile, outer: Tile) -> Tenso
     return responses[..., y : y + inner.y1 - inner.y0, x : x + inner.x1 - inner.x0]
 
 
-def _gathered(respond: Respond, planes: Tensor, index: Tensor) -> Tensor:
-    """Responses (B, P, F) at ``index`` (B, P) into the flattened planes."""
-    y, x = index // planes.shape[3], index % planes.shape[3]
+def _gathered(features: Callable[[Tile, Tile], Tensor], tiles: Sequence[tuple[Tile, Tile]], index: Tensor) -> Tensor:
+    """Features (B, P, F) at ``index`` (B, P) into the flattened planes."""
+    width = max(inner.x1 for inner, _ in tiles)
+    y, x = index // width, index % width
     gathered: Tensor | None = None
-    for inner, outer in _tiles(planes):
-        responses = _inside(respond, planes, inner, outer)
+    for inner, outer in tiles:
+        responses = features(inner, outer)
         here = (y >= inner.y0) & (y < inner.y1) & (x >= inner.x0) & (x < inner.x1)
         local = ((y - inner.y0) * responses.shape[3] + x - inner.x0).where(here, 0)
         values = responses.flatten(2).gather(2, local[:, None].expand(-1, responses.shape[1], -1)).mT
         gathered = values if gathered is None else torch.where(here[..., None], values, gathered)
     assert gathered is not None
     return gathered
-
-
-def _last(scores: Tensor) -> NDArray[np.float32]:
-    """(1, K, Y, X) on any device -> (Y, X, K)."""
-    return scores[0].movedim(0, 2).cpu().numpy()

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from ..core.types import Predictor
 from ..errors import ModelError
+from .closed_form import GuessPredictor, Quality
 from .device import resolve_device
-from .guess import GuessPredictor
 from .tuning import apply_key
 
 if TYPE_CHECKING:
     from .key import Key
     from .painting import Ensemble
 
-DEFAULT = "guess"
+EMBEDDED = "micro"
 
 
 def load_predictor(
@@ -24,6 +24,7 @@ def load_predictor(
     device: str = "auto",
     ensemble: Ensemble = "feature",
     recolourings: int = 1,
+    quality: Quality = "balanced",
     key: Key | str | Path | None = None,
 ) -> Predictor:
     """Load a model.
@@ -31,12 +32,15 @@ def load_predictor(
     Parameters
     ----------
     model
-        ``auto`` (the best that needs no download), ``guess`` (closed form, no weights), the name of known weights
-        that were fetched before, or a checkpoint file or folder.
+        ``auto`` (the best that needs no download: ``micro``), ``micro`` (embedded), ``guess`` (closed form, no
+        weights), the name of known weights that were fetched before, or a checkpoint file or folder.
     device
         ``auto``, ``cpu``, ``cuda``, ``mps``.
     ensemble, recolourings
-        How a SegGPT uses several examples and colourings: see `SegGptPredictor`; ``guess`` needs neither.
+        How several examples and colourings are used: see `SegGptPredictor` and `ClosedFormPredictor`; the closed forms
+        ``micro`` and ``guess`` know no colours.
+    quality
+        ``fast``, ``balanced`` or ``best``: `ClosedFormPredictor` says what that means.
     key
         What a tuning of this model learned, or its file: see `tune`.
 
@@ -52,17 +56,25 @@ def load_predictor(
         No such device.
     """
     if key is not None:
-        plain = load_predictor(model, device=device, ensemble=ensemble, recolourings=recolourings)
+        plain = load_predictor(model, device=device, ensemble=ensemble, recolourings=recolourings, quality=quality)
         return apply_key(plain, key)
     where = resolve_device(device)
     name = str(model)
-    if name in ("auto", DEFAULT):
-        return GuessPredictor(device=where)
-    # here, not above: timm takes seconds to import, and the closed form does without
+    if name == "guess":
+        return GuessPredictor(where, ensemble=ensemble, quality=quality)
+    # here, not above: the closed form does without
     from ..model.checkpoint import load_model
-    from .painting import SegGptPredictor
+    from ..model.micro import Micro
 
     loaded = load_model(_checkpoint(name))
+    if isinstance(loaded.network, Micro):
+        from .micro import MicroPredictor
+
+        return MicroPredictor(
+            loaded.network, name=loaded.name, digest=loaded.digest, device=where, ensemble=ensemble, quality=quality
+        )
+    from .painting import SegGptPredictor  # timm takes seconds to import
+
     return SegGptPredictor(
         loaded.network,
         name=loaded.name,
@@ -77,6 +89,8 @@ def _checkpoint(name: str) -> Path:
     """The file of a model given by name or path."""
     from ..model.weights import find, known_weights
 
+    if name in ("auto", EMBEDDED):
+        return Path(__file__).parents[1] / "model" / "assets" / f"{EMBEDDED}.safetensors"
     known = {w.name for w in known_weights()}
     if name in known:
         path = find(name)
@@ -88,7 +102,9 @@ def _checkpoint(name: str) -> Path:
     path = Path(name).expanduser()
     if path.exists():
         return path
-    raise ModelError(f"no model or file {name!r}: use auto, guess, {', '.join(sorted(known))}, or a checkpoint file.")
+    raise ModelError(
+        f"no model or file {name!r}: use auto, micro, guess, {', '.join(sorted(known))}, or a checkpoint file."
+    )
 
 
 def model_names() -> dict[str, str]:
@@ -96,4 +112,4 @@ def model_names() -> dict[str, str]:
     from ..model.weights import find, known_weights
 
     states = {w.name: "fetched" if find(w.name) else "not fetched" for w in known_weights()}
-    return {DEFAULT: "built in", **states}
+    return {EMBEDDED: "built in", "guess": "built in", **states}

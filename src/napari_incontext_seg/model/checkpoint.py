@@ -27,17 +27,19 @@ from ..errors import CheckpointError, DegradedDataWarning, FileError, ModelError
 from .config import SegGptConfig
 from .container import identify
 from .convert import from_transformers, is_transformers
-from .registry import create_model
-from .seggpt import SegGpt
+from .micro import Micro, MicroConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from .registry import Network, NetworkConfig
 
 Format: TypeAlias = Literal["seggpt", "painter", "transformers", "napari-incontext-seg"]
 
 MARK: Format = "napari-incontext-seg"
 VERSION = "1"
 LISTED = 20  # keys named in a message
+NETWORKS: dict[Any, type[SegGptConfig] | type[MicroConfig]] = {c.network: c for c in (SegGptConfig, MicroConfig)}
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class LoadedModel:
         Of the file (without suffix) or folder.
     """
 
-    network: SegGpt
-    config: SegGptConfig
+    network: Network
+    config: NetworkConfig
     digest: str
     format: Format
     name: str
@@ -106,7 +108,7 @@ def load_model(path: str | Path, *, device: torch.device | str = "cpu") -> Loade
     return LoadedModel(network.to(device), config, stored.digest, form, name)
 
 
-def save_model(network: SegGpt, path: str | Path, *, half: bool = False) -> None:
+def save_model(network: Network, path: str | Path, *, half: bool = False) -> None:
     """Write weights and config as our own safetensors; an existing file is replaced at once, never half-written.
 
     Parameters
@@ -125,7 +127,8 @@ def save_model(network: SegGpt, path: str | Path, *, half: bool = False) -> None
     dtype = torch.float16 if half else torch.float32
     tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in network.state_dict().items()}
     _check_finite(path, tensors)
-    metadata = {"format": MARK, "version": VERSION, "config": json.dumps(asdict(network.config))}
+    settings = {"network": network.config.network, **asdict(network.config)}
+    metadata = {"format": MARK, "version": VERSION, "config": json.dumps(settings)}
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         save_file(tensors, beside, metadata)
@@ -247,11 +250,15 @@ def _recognise(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
     raise CheckpointError(f"{path} holds no SegGPT or Painter weights, but {names}. Is it another model?")
 
 
-def _own_config(metadata: Mapping[str, str]) -> SegGptConfig:
+def _own_config(metadata: Mapping[str, str]) -> NetworkConfig:
     settings = json.loads(metadata.get("config", "null"))
     if not isinstance(settings, dict):
         raise ModelError("the config is missing.")
-    for field in fields(SegGptConfig):
+    name = settings.pop("network", "seggpt")
+    if name not in NETWORKS:
+        raise ModelError(f"the network {name!r} is not known to this program. Update it.")
+    kind = NETWORKS[name]
+    for field in fields(kind):
         value, default = settings.get(field.name), field.default
         numbers = (int, float) if isinstance(default, float) else (type(default),)
         fits = (
@@ -261,7 +268,7 @@ def _own_config(metadata: Mapping[str, str]) -> SegGptConfig:
         )
         if not fits:
             raise ModelError(f"{field.name} in its config must be like {default!r}; got {value!r}.")
-    return SegGptConfig(**settings)
+    return kind(**settings)
 
 
 def _infer_config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> SegGptConfig:
@@ -300,12 +307,12 @@ def _infer_config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) ->
     )
 
 
-def _fill(path: Path, config: SegGptConfig, tensors: dict[str, Tensor]) -> SegGpt:
+def _fill(path: Path, config: NetworkConfig, tensors: dict[str, Tensor]) -> Network:
     """Make the network and put the weights into it."""
     if config.depth > len(tensors):
         raise CheckpointError(f"{path} is not complete: {config.depth} blocks need more than {len(tensors)} tensors.")
     with torch.device("meta"):  # shapes only: nothing is initialised that would be overwritten
-        network = create_model(config)
+        network = _made(config)
     expected = network.state_dict()
     if "pos_embed" in tensors:
         tensors = {**tensors, "pos_embed": _with_class_token(tensors["pos_embed"], expected["pos_embed"])}
@@ -331,6 +338,14 @@ def _fill(path: Path, config: SegGptConfig, tensors: dict[str, Tensor]) -> SegGp
     _check_finite(path, needed)
     network.load_state_dict(needed, assign=True)
     return network
+
+
+def _made(config: NetworkConfig) -> Network:
+    if isinstance(config, MicroConfig):
+        return Micro(config).eval()
+    from .registry import create_model  # with timm, which takes seconds to import
+
+    return create_model(config)
 
 
 def _with_class_token(table: Tensor, expected: Tensor) -> Tensor:

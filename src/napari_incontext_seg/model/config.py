@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import ClassVar
 
 from ..errors import ModelError
 
@@ -43,6 +44,7 @@ class SegGptConfig:
         The numbers contradict each other.
     """
 
+    network: ClassVar[str] = "seggpt"
     window: tuple[int, int] = (448, 448)
     patch_size: int = 16
     width: int = 1024

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 from timm.models import register_model
 
 from ..errors import ModelError
 from .config import VARIANTS, SegGptConfig, find_config
+from .micro import Micro, MicroConfig
 from .seggpt import SegGpt
 
+Network: TypeAlias = SegGpt | Micro
+NetworkConfig: TypeAlias = SegGptConfig | MicroConfig
 
-def create_model(name_or_config: str | SegGptConfig) -> SegGpt:
+
+@overload
+def create_model(name_or_config: str | SegGptConfig) -> SegGpt: ...
+@overload
+def create_model(name_or_config: MicroConfig) -> Micro: ...
+@overload
+def create_model(name_or_config: NetworkConfig) -> Network: ...
+
+
+def create_model(name_or_config: str | NetworkConfig) -> Network:
     """Make a network with random weights, in evaluation mode.
 
     Raises
@@ -22,7 +34,7 @@ def create_model(name_or_config: str | SegGptConfig) -> SegGpt:
         No variant has this name.
     """
     config = find_config(name_or_config) if isinstance(name_or_config, str) else name_or_config
-    return SegGpt(config).eval()
+    return (Micro(config) if isinstance(config, MicroConfig) else SegGpt(config)).eval()
 
 
 def _entrypoint(name: str) -> Callable[..., SegGpt]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from ..errors import FileError, InContextError, InputError
 from ..model.config import SegGptConfig
+from ..model.micro import MicroConfig
 from .episodes import EpisodeConfig
 
 Table = TypeVar("Table")
@@ -42,6 +43,9 @@ class BatchConfig:
         they do in Dice.
     jitter
         Strength of the photometric jitter of each panel; 0 is none.
+    scene, side
+        Pixels a side of an episode, and of the square that is cut from it, for a `Micro`; a SegGPT sees whole episodes
+        of its window.
     """
 
     size: int = 16
@@ -55,6 +59,8 @@ class BatchConfig:
     stitch: float = 0.5
     balance: float = 0.5
     jitter: float = 0.5
+    scene: int = 192
+    side: int = 128
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "examples", tuple(self.examples))
@@ -64,6 +70,8 @@ class BatchConfig:
             raise InputError(f"the pool must hold a batch; got a pool of {self.pool} and batches of {self.size}.")
         if not all(0 <= share <= 1 for share in (self.lower_half, self.masked, self.crop, self.stitch, self.balance)):
             raise InputError(f"lower_half, masked, crop, stitch and balance must be in [0, 1]; got {self}.")
+        if not 16 <= self.side <= self.scene:
+            raise InputError(f"side must be 16 to scene; got {self.side} and {self.scene}.")
         if self.jitter < 0:
             raise InputError(f"jitter must not be negative; got {self.jitter}.")
 
@@ -141,17 +149,22 @@ class TrainConfig:
 
     seed: int = 0
     compile: bool = True
-    model: SegGptConfig = field(default_factory=SegGptConfig)
+    model: SegGptConfig | MicroConfig = field(default_factory=SegGptConfig)
     episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(steps=1000))
     report: ReportConfig = field(default_factory=ReportConfig)
 
     def __post_init__(self) -> None:
-        if self.model.window[0] != self.model.window[1]:
+        if isinstance(self.model, SegGptConfig) and self.model.window[0] != self.model.window[1]:
             raise InputError(f"episodes are square, so the model's window must be; got {self.model.window}.")
         if self.seed < 0:
             raise InputError(f"seed must not be negative; got {self.seed}.")
+
+    @property
+    def scene(self) -> int:
+        """Pixels a side of an episode."""
+        return self.model.window[0] if isinstance(self.model, SegGptConfig) else self.batch.scene
 
 
 def read_config(path: str | Path) -> TrainConfig:
@@ -185,13 +198,23 @@ def read_table(kind: type[Table], content: Mapping[str, Any], where: str = "") -
         name = where + key
         if key not in known:
             raise InputError(f"{name} is not known; known are {', '.join(known)}.")
-        if is_dataclass(kinds[key]):
+        if kinds[key] == SegGptConfig | MicroConfig or is_dataclass(kinds[key]):
             if not isinstance(value, dict):
                 raise InputError(f"{name} must be a table; got {value!r}.")
-            values[key] = read_table(kinds[key], value, f"{name}.")
+            values[key] = read_model(value) if key == "model" else read_table(kinds[key], value, f"{name}.")
         else:
             values[key] = _fitting(value, kinds[key], name)
     return kind(**values)
+
+
+def read_model(content: Mapping[str, Any]) -> SegGptConfig | MicroConfig:
+    """The table of the network, whose ``network`` says which one it is: seggpt (default) or micro."""
+    networks: dict[Any, type[SegGptConfig] | type[MicroConfig]] = {"seggpt": SegGptConfig, "micro": MicroConfig}
+    settings = dict(content)
+    name = settings.pop("network", "seggpt")
+    if name not in networks:
+        raise InputError(f"model.network must be one of {', '.join(networks)}; got {name!r}.")
+    return read_table(networks[name], settings, "model.")
 
 
 def _fitting(value: Any, kind: Any, name: str) -> Any:

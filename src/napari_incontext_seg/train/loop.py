@@ -14,11 +14,13 @@ from torch import Tensor
 from ..errors import FileError, ModelError
 from ..model.checkpoint import save_model
 from ..model.losses import masked_smooth_l1
-from ..model.registry import create_model
+from ..model.micro import Micro
+from ..model.registry import Network, create_model
 from ..model.seggpt import SegGpt
 from .batch import Batch, canvases, make_batch, pixels
 from .config import TrainConfig
 from .log import Log, Number, Say
+from .micro import micro_loss
 from .optimizer import fraction, learning_rate, make_optimizer, set_learning_rate
 from .pool import Pool, make_pool, seed_of
 from .state import Progress, find_states, load_state, save_state
@@ -47,6 +49,10 @@ class Run:
                 block.compile()
 
     @property
+    def _primed(self) -> bool:
+        return isinstance(self.network, SegGpt) and self.network.config.primed
+
+    @property
     def done(self) -> bool:
         """Whether all steps are made, or all seconds passed."""
         settings = self.config.optimizer
@@ -55,7 +61,7 @@ class Run:
         return fraction(self.progress, settings) >= 1
 
     @property
-    def shipped(self) -> SegGpt:
+    def shipped(self) -> Network:
         """The network that is validated and stored."""
         return self.average or self.network
 
@@ -63,10 +69,15 @@ class Run:
         """Make a step; return the losses (2,) of the network and of the guess, NaN where there is no guess."""
         config, number = self.config, self.progress.step
         torch.manual_seed(seed_of(config.seed, STEPS, number))  # for drop path
-        batch = self._batch(number)
+        pool, members, seed = self._members(number)
         set_learning_rate(self.optimizer, learning_rate(self.progress, config.optimizer))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            loss, of_guess = losses(self.network, batch)
+            if isinstance(self.network, Micro):
+                loss = micro_loss(self.network, pool, members, seed, config.batch)
+                of_guess = loss.new_tensor(math.nan)
+            else:
+                batch = make_batch(pool, members, seed, config.batch, self.network.config)
+                loss, of_guess = losses(self.network, batch)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.optimizer.clip)
@@ -83,7 +94,8 @@ class Run:
         """Make the held-out episodes."""
         config = self.config
         seed = seed_of(config.seed, HELD_OUT)
-        return Validation.of(self._made(seed, config.report.validation_episodes, config.batch.examples[0], True))
+        guessed = isinstance(self.network, SegGpt)
+        return Validation.of(self._made(seed, config.report.validation_episodes, config.batch.examples[0], guessed))
 
     def save(self, folder: Path) -> None:
         """Save the state. Raises ModelError if training diverged: the last state remains."""
@@ -91,7 +103,8 @@ class Run:
             raise ModelError(f"training diverged before step {self.progress.step}: try half the learning rate.")
         save_state(folder, self.progress, self.network, self.average, self.optimizer)
 
-    def _batch(self, step: int) -> Batch:
+    def _members(self, step: int) -> tuple[Pool, Tensor, int]:
+        """The pool of a step, its members of that, and a seed."""
         settings = self.config.batch
         steps = max(1, settings.pool * settings.reuse // settings.size)  # before the next pool
         number, within = divmod(step, steps)
@@ -99,18 +112,18 @@ class Run:
             self._pool = None  # its memory is for the next one
             seed = seed_of(self.config.seed, POOLS, number)
             examples = settings.examples[seed % len(settings.examples)]
-            pool = self._made(seed, settings.pool, examples, self.config.model.primed)
+            pool = self._made(seed, settings.pool, examples, self._primed)
             generator = torch.Generator().manual_seed(seed_of(self.config.seed, ORDER, number))
             orders = [torch.randperm(settings.pool, generator=generator) for _ in range(settings.reuse)]
             self._pool = number, pool, torch.cat(orders).to(self.device)
         _, pool, order = self._pool
         members = order[within * settings.size :][: settings.size]
-        return make_batch(pool, members, seed_of(self.config.seed, STEPS, step), settings, self.config.model)
+        return pool, members, seed_of(self.config.seed, STEPS, step)
 
     def _made(self, seed: int, count: int, examples: int, guessed: bool) -> Pool:
         config = self.config
         samples = config.batch.guess_samples if guessed else None
-        return make_pool(count, config.model.window[0], seed, self.device, examples, config.episodes, samples)
+        return make_pool(count, config.scene, seed, self.device, examples, config.episodes, samples)
 
 
 def losses(network: SegGpt, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -209,7 +222,7 @@ def _facts(run: Run, mean_losses: list[float], speed: float) -> dict[str, Number
     return {
         "step": run.progress.step,
         "loss": loss,
-        **({"guess_loss": of_guess} if run.config.model.primed else {}),
+        **({} if math.isnan(of_guess) else {"guess_loss": of_guess}),
         "episodes_per_second": speed,
         "learning_rate": learning_rate(run.progress, run.config.optimizer),
         "seconds": run.progress.seconds,

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from ..model.seggpt import SegGpt
+from ..model.registry import Network
 from .config import OptimizerConfig
 from .state import Progress
 
 
-def make_optimizer(network: SegGpt, config: OptimizerConfig) -> torch.optim.AdamW:
+def make_optimizer(network: Network, config: OptimizerConfig) -> torch.optim.AdamW:
     """AdamW whose groups carry a ``scale`` of the learning rate; biases, norms, tokens and positions do not decay."""
     groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -28,7 +28,7 @@ def make_optimizer(network: SegGpt, config: OptimizerConfig) -> torch.optim.Adam
         for (number, decays), parameters in groups.items()
     ]
     return torch.optim.AdamW(
-        tables, lr=config.learning_rate, betas=(0.9, 0.999), fused=network.pos_embed.device.type == "cuda"
+        tables, lr=config.learning_rate, betas=(0.9, 0.999), fused=next(network.parameters()).device.type == "cuda"
     )
 
 
@@ -36,7 +36,8 @@ def layer(name: str, depth: int) -> int:
     """Number of the layer that a parameter belongs to: 0 the embeddings, 1 to ``depth`` blocks, then the decoder."""
     if name.startswith("blocks."):
         return 1 + int(name.split(".")[1])
-    return depth + 1 if name.startswith(("norm.", "decoder_")) else 0
+    above = ("norm.", "decoder", "enlarge.", "to_pixels.", "at_pixels.", "log_")
+    return depth + 1 if name.startswith(above) else 0
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

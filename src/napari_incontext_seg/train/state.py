@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import FileError
-from ..model.seggpt import SegGpt
+from ..model.registry import Network
 
 PART = 15 * 2**20  # bytes
 
@@ -34,7 +34,7 @@ class Progress:
 
 
 def save_state(
-    folder: Path, progress: Progress, network: SegGpt, average: SegGpt | None, optimizer: torch.optim.Optimizer
+    folder: Path, progress: Progress, network: Network, average: Network | None, optimizer: torch.optim.Optimizer
 ) -> None:
     """Save a run. Weights are stored as they are, the average as float16, the optimiser's moments as bfloat16.
 
@@ -78,7 +78,7 @@ def find_states(folder: Path) -> list[Path]:
     return sorted(folder.glob("state-*"))
 
 
-def load_state(folder: Path, network: SegGpt, average: SegGpt | None, optimizer: torch.optim.Optimizer) -> Progress:
+def load_state(folder: Path, network: Network, average: Network | None, optimizer: torch.optim.Optimizer) -> Progress:
     """Put the newest state of ``folder`` into network, average and optimiser.
 
     Raises
@@ -106,8 +106,8 @@ def load_state(folder: Path, network: SegGpt, average: SegGpt | None, optimizer:
 def _fill(
     tensors: Mapping[str, Tensor],
     step: int,
-    network: SegGpt,
-    average: SegGpt | None,
+    network: Network,
+    average: Network | None,
     optimizer: torch.optim.Optimizer,
 ) -> None:
     for kind, model in (("weights", network), ("average", average)):

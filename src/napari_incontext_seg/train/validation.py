@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..model.seggpt import SegGpt, denormalize, normalize
+from ..model.micro import Micro
+from ..model.registry import Network
+from ..model.seggpt import denormalize, normalize
 from .batch import in_colours, random_palettes
+from .micro import micro_dice
 from .pool import Pool
 
 TOGETHER = 16  # episodes painted at a time
@@ -27,8 +30,10 @@ class Validation:
         return cls(pool, random_palettes(pool.counts, torch.Generator(pool.counts.device).manual_seed(0)))
 
     @torch.no_grad()
-    def dice(self, network: SegGpt) -> dict[str, float]:
-        """Mean Dice of ``model`` and of ``guess`` over classes and episodes."""
+    def dice(self, network: Network) -> dict[str, float]:
+        """Mean Dice of ``model``, and of ``guess`` if there is one, over classes and episodes."""
+        if isinstance(network, Micro):
+            return {"model": float(micro_dice(network, self.pool).mean())}
         painted, guessed = [], []
         training = network.training
         network.eval()

@@ -1,0 +1,178 @@
+"""`ClosedFormPredictor`: what `guess` and `micro` have in common, and `GuessPredictor`, which needs no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..core.palette import scores_to_labels
+from ..core.types import Context, Example, Labels, Plane, Segmentation
+from ..errors import InputError, ModelError
+from .guess import Guess, Respond, Shown, fit, image_features
+
+if TYPE_CHECKING:
+    from .painting import Ensemble
+
+Quality: TypeAlias = Literal["fast", "balanced", "best"]
+QUALITIES: tuple[Quality, ...] = get_args(Quality)
+CACHED = 4  # contexts
+View: TypeAlias = Callable[[Tensor], Tensor]
+
+# how `best` looks at a plane (B, C, Y, X); each is its own inverse
+VIEWS: tuple[View, ...] = (
+    lambda planes: planes,
+    lambda planes: planes.flip(-1),
+    lambda planes: planes.flip(-2),
+    lambda planes: planes.transpose(-1, -2),
+)
+
+
+class ClosedFormPredictor:
+    """Paints by ridge regression on what it sees of the examples.
+
+    Parameters
+    ----------
+    device
+        Where it runs.
+    ensemble
+        ``feature``: one regression on all examples; ``none``: one on each, outcomes averaged, and where they disagree
+        is told.
+    quality
+        ``best`` averages over mirrored views of a plane.
+
+    Raises
+    ------
+    ModelError
+        An ensemble or quality that is not known.
+    """
+
+    name: str
+    digest: str
+
+    def __init__(
+        self, device: torch.device | str = "cpu", *, ensemble: Ensemble = "feature", quality: Quality = "balanced"
+    ) -> None:
+        if ensemble not in ("feature", "none"):
+            raise ModelError(f"{self.name} joins examples by the ensembles feature or none; got {ensemble!r}.")
+        if quality not in QUALITIES:
+            raise ModelError(f"quality must be one of {', '.join(QUALITIES)}; got {quality!r}.")
+        self.device = torch.device(device)
+        self.ensemble: Ensemble = ensemble
+        self.quality: Quality = quality
+        self._segmenters: dict[str, ClosedFormSegmenter] = {}
+
+    def bind(self, context: Context) -> ClosedFormSegmenter:
+        """Return a segmenter that paints what ``context`` shows.
+
+        Raises
+        ------
+        InputError
+            Examples of different numbers of channels.
+        """
+        segmenter = self._segmenters.pop(context.fingerprint, None) or ClosedFormSegmenter(self, context)
+        self._segmenters[context.fingerprint] = segmenter  # the last used is the last to go
+        if len(self._segmenters) > CACHED:
+            del self._segmenters[next(iter(self._segmenters))]
+        return segmenter
+
+    def see(self, planes: Tensor) -> Tensor:
+        """Features (B, F, Y, X) of standardised planes (B, C, Y, X)."""
+        raise NotImplementedError
+
+
+class GuessPredictor(ClosedFormPredictor):
+    """The closed form on filter responses: needs no weights, no network and no GPU."""
+
+    name = "guess"
+    digest = "guess-1"
+
+    def see(self, planes: Tensor) -> Tensor:
+        """Features (B, F, Y, X) of standardised planes (B, C, Y, X)."""
+        return image_features(planes)
+
+
+class ClosedFormSegmenter:
+    """A `ClosedFormPredictor` bound to a context. Made by its ``bind``.
+
+    Attributes
+    ----------
+    ids
+        Of the classes that are scored: for kind ``instance`` 1 stands for every object.
+    """
+
+    def __init__(self, predictor: ClosedFormPredictor, context: Context) -> None:
+        self.predictor, self.context = predictor, context
+        self.ids = context.ids if context.kind == "semantic" else tuple(sorted({min(i, 1) for i in context.ids}))
+        shown = [self._shown(e) for e in context.examples]
+        parts = [[s] for s in shown] if predictor.ensemble == "none" else [shown]
+        self._guesses = [self._fitted(part, predictor.see) for part in parts]
+        self._views = VIEWS if predictor.quality == "best" else VIEWS[:1]
+
+    def __call__(self, plane: Plane, /) -> Segmentation:
+        labels, confidence, disagreement = self._whole(plane) if self._several else self._tilewise(plane)
+        if self.context.kind == "instance":
+            from ..core.instances import components  # scikit-image, without which training must do
+
+            labels = components(labels)
+        provenance = {
+            "model": self.predictor.name,
+            "digest": self.predictor.digest,
+            "context": self.context.fingerprint,
+            "kind": self.context.kind,
+            "ensemble": self.predictor.ensemble,
+            "quality": self.predictor.quality,
+        }
+        return Segmentation(labels, confidence, provenance, disagreement)
+
+    def scores(self, plane: Plane) -> NDArray[np.float32]:
+        """Scores (Y, X, K) of the classes `ids`, about [0, 1], averaged over examples and views."""
+        return np.mean(self._opinions(plane), axis=0, dtype=np.float32)
+
+    @property
+    def _several(self) -> bool:
+        return len(self._guesses) * len(self._views) > 1
+
+    def _tilewise(self, plane: Plane) -> tuple[Labels, NDArray[np.float32], None]:
+        """Labels and confidence of one opinion; memory hardly grows with the plane."""
+        labels, confidence = np.empty(plane.shape[:2], np.uint32), np.empty(plane.shape[:2], np.float32)
+        for tile, scores in self._guesses[0].tiles(self._tensor(plane)):
+            labels[tile.area], confidence[tile.area] = scores_to_labels(_last(scores), self.ids)
+        return labels, confidence, None
+
+    def _whole(self, plane: Plane) -> tuple[Labels, NDArray[np.float32], NDArray[np.float32]]:
+        """Labels and confidence of the mean of several opinions, and the share of them that say something else."""
+        opinions = self._opinions(plane)
+        labels, confidence = scores_to_labels(np.mean(opinions, axis=0, dtype=np.float32), self.ids)
+        others = [scores_to_labels(opinion, self.ids)[0] != labels for opinion in opinions]
+        return labels, confidence, np.mean(others, axis=0, dtype=np.float32)
+
+    def _opinions(self, plane: Plane) -> list[NDArray[np.float32]]:
+        planes = self._tensor(plane)
+        return [_last(view(guess.paint(view(planes)))) for guess in self._guesses for view in self._views]
+
+    def _fitted(self, shown: Sequence[Shown], see: Respond) -> Guess:
+        return fit(shown, background=self.ids[0] == 0, see=see)
+
+    def _tensor(self, plane: Plane) -> Tensor:
+        channels = self.context.examples[0].image.shape[2]
+        if plane.shape[2] != channels:
+            raise InputError(
+                f"the examples have {channels} channel(s), the image {plane.shape[2]}. Choose or mix channels alike."
+            )
+        return torch.tensor(plane, device=self.predictor.device).movedim(2, 0)[None].contiguous()
+
+    def _shown(self, example: Example) -> Shown:
+        labels = example.labels if self.context.kind == "semantic" else np.minimum(example.labels, 1)
+        targets = np.stack([(labels == i) & example.valid for i in self.ids]).astype(np.float32)
+        valid, device = torch.tensor(example.valid), self.predictor.device
+        return self._tensor(example.image), torch.tensor(targets, device=device)[None], valid.to(device)[None]
+
+
+def _last(scores: Tensor) -> NDArray[np.float32]:
+    """(1, K, Y, X) on any device -> (Y, X, K)."""
+    return scores[0].movedim(0, 2).cpu().numpy()

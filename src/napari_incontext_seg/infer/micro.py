@@ -1,0 +1,54 @@
+"""`MicroPredictor`: the embedded model. Painted in closed form, like `guess`, on what a small network sees besides."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..model.micro import Micro
+from .closed_form import ClosedFormPredictor, Quality
+from .guess import image_features
+
+if TYPE_CHECKING:
+    from .painting import Ensemble
+
+
+class MicroPredictor(ClosedFormPredictor):
+    """Shows a context to a `Micro` network.
+
+    Parameters
+    ----------
+    network
+        From `model.checkpoint.load_model`.
+    name, digest
+        For provenance; ``digest`` is the SHA-256 of the weights.
+    device, ensemble, quality
+        See `ClosedFormPredictor`.
+    """
+
+    def __init__(
+        self,
+        network: Micro,
+        *,
+        name: str,
+        digest: str,
+        device: torch.device | str = "cpu",
+        ensemble: Ensemble = "feature",
+        quality: Quality = "balanced",
+    ) -> None:
+        self.name, self.digest = name, digest
+        super().__init__(device, ensemble=ensemble, quality=quality)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
+        self._with = partial(MicroPredictor, device=device, ensemble=ensemble, quality=quality)
+
+    def see(self, planes: Tensor) -> Tensor:
+        """Features (B, F, Y, X) of standardised planes (B, C, Y, X): filter responses, and the network's."""
+        colours = planes if planes.shape[1] == 3 else planes[:, :1].expand(-1, 3, -1, -1)
+        return torch.cat([image_features(planes), self.network(colours)], dim=1)
+
+    def without_blocks(self) -> MicroPredictor:
+        """The same model with its transformer blocks left out: to measure what they are good for."""
+        return self._with(self.network.without_blocks(), name=self.name, digest=f"{self.digest}-without-blocks")
