@@ -131,7 +131,8 @@ class ClosedFormSegmenter:
 
     def scores(self, plane: Plane) -> NDArray[np.float32]:
         """Scores (Y, X, K) of the classes `ids`, about [0, 1], averaged over examples and views."""
-        return np.mean(self._opinions(plane), axis=0, dtype=np.float32)
+        mean: NDArray[np.float32] = np.mean(self._opinions(plane), axis=0, dtype=np.float32)
+        return mean
 
     @property
     def _several(self) -> bool:

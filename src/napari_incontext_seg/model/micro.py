@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -73,7 +74,7 @@ class Micro(nn.Module):
         super().__init__()
         self.config = config
         levels = (*config.channels, config.width)
-        steps = list(zip(levels, levels[1:], strict=False))  # fine and coarse
+        steps = list(pairwise(levels))  # fine and coarse
         self.reduce = nn.ModuleList([nn.Conv2d(3, levels[0], 4, stride=2, padding=1)])
         self.reduce.extend(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
         self.encoders = nn.ModuleList(ConvBlock(c) for c in config.channels)
@@ -115,7 +116,8 @@ class Micro(nn.Module):
         tokens = level.flatten(2).mT + self._positions(*level.shape[2:])
         for block in self.blocks:
             tokens = block(tokens)
-        return self.norm(tokens).mT.reshape(level.shape)
+        attended: Tensor = self.norm(tokens).mT.reshape(level.shape)
+        return attended
 
     def _positions(self, height: int, width: int) -> Tensor:
         """(T, width) sines and cosines of row and column."""

@@ -71,7 +71,7 @@ def painted(
 
 
 def seen(network: Micro, images: Tensor) -> Tensor:
-    """Features (B, P, D, Y, X) of views (B, P, 3, Y, X), all standardised like the first, as the closed form does it."""
+    """Features (B, P, D, Y, X) of views (B, P, 3, Y, X), standardised like the first as in the closed form."""
     deviation, mean = torch.std_mean(images, (3, 4), keepdim=True, correction=0)
     deviation = deviation + 1e-3
     standard = (images - (mean + mean[:, :1]) / 2) / (deviation * deviation[:, :1]).sqrt()
