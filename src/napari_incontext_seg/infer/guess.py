@@ -89,7 +89,7 @@ class Guess:
         index = torch.arange(height * width, device=planes.device).expand(len(planes), -1)
         fold = chequerboard(index, self.grids[example], (height, width)).view(-1, 1, height, width)
         view = View.of(_adapted(planes, self.centre, self.spread), self.see)
-        contexts = _context(view, self.first, self.crossed).chunk(2, dim=1)
+        contexts = _context(view, self.first, self.crossed).tensor_split(2, dim=1)
         of_first, of_second = (self._paint(view, c, w) for c, w in zip(contexts, self.held_out, strict=True))
         return torch.where(fold == 0, of_first, of_second)
 
@@ -120,7 +120,12 @@ class Guess:
 
 @torch.no_grad()
 def fit(
-    shown: Sequence[Shown], *, background: bool = True, samples: int = SAMPLES, see: Respond | None = None
+    shown: Sequence[Shown],
+    *,
+    background: bool = True,
+    samples: int = SAMPLES,
+    see: Respond | None = None,
+    stages: int = 2,
 ) -> Guess:
     """Learn from examples.
 
@@ -136,6 +141,8 @@ def fit(
         Pixels fitted of all examples.
     see
         From standardised planes (B, C, H, W) to the features (B, F, H, W) of their pixels; default: filter responses.
+    stages
+        1: the second stage is not shown the first guess, which takes half the time.
     """
     see = see or image_features
     count = max(min(MIN_SAMPLES, samples), samples // len(shown))
@@ -145,11 +152,11 @@ def fit(
     seen = [_gathered(view.features, view.tiles, s.index) for view, s in zip(views, drawn, strict=True)]
     first = Lift.fitted(seen[0])
     held_out, weights = _solved(first, seen, drawn)
-    mixing = _mixing(weights)
+    mixing = _mixing(weights) if stages > 1 else weights.new_zeros(weights.shape[2], 0)
     # what each fold is shown comes from the other: (B, L, 2 M)
     crossed = torch.cat([w @ mixing for w in held_out], dim=2)
     for i, (view, sample) in enumerate(zip(views, drawn, strict=True)):
-        folds = _context(view, first, crossed).chunk(2, dim=1)
+        folds = _context(view, first, crossed).tensor_split(2, dim=1)
         context = [
             _gathered(partial(_inside, _context_features, guessed), view.tiles, sample.index) for guessed in folds
         ]
@@ -192,14 +199,14 @@ def image_features(adapted: Tensor) -> Tensor:
 
 
 def _context_features(context: Tensor) -> Tensor:
-    return filter_responses(context, CONTEXT_SCALES)
+    return filter_responses(context, CONTEXT_SCALES) if context.shape[1] else context
 
 
 def _context(view: View, first: Lift, weights: Tensor) -> Tensor:
     """What the second stage is shown (B, M, H, W): the first stage's guess."""
     planes = view.planes
     context = planes.new_empty(len(planes), weights.shape[2], *planes.shape[2:])
-    for inner, outer in view.tiles:
+    for inner, outer in view.tiles if weights.shape[2] else ():
         features = view.features(inner, outer)
         context[(..., *inner.area)] = first.apply(features.flatten(2), weights).reshape(
             len(planes), -1, *features.shape[2:]
