@@ -110,7 +110,7 @@ class Key:
         for name, values in self.tensors.items():
             if values.dtype not in (np.float16, np.float32) or not np.isfinite(values).all():
                 raise KeyFileError(f"{name} must hold finite float16 or float32; got {values.dtype}.")
-        tensors = {name: frozen(np.ascontiguousarray(values)) for name, values in self.tensors.items()}
+        tensors = {name: frozen(np.array(values, order="C")) for name, values in self.tensors.items()}
         examples = tuple(rounded(example) for example in self.context.examples)
         object.__setattr__(self, "tensors", MappingProxyType(tensors))
         object.__setattr__(self, "context", replace(self.context, examples=examples))

@@ -8,14 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..model.micro import Micro, closed_form
+from ..model.losses import painted, painting_loss
+from ..model.micro import Micro
 from .batch import jittered, turned
 from .config import BatchConfig
 from .pool import Pool
 
 CLASSES = 5  # background and up to four
-FITTED = 2_000  # pixels that the closed form is fitted on
-SMOOTHING = 50.0  # pixels added to both sides of Dice
 
 
 def micro_loss(network: Micro, pool: Pool, members: Tensor, seed: int, config: BatchConfig) -> Tensor:
@@ -24,50 +23,14 @@ def micro_loss(network: Micro, pool: Pool, members: Tensor, seed: int, config: B
     panels = torch.cat([pool.images[members].float(), pool.labels[members][:, :, None].float()], dim=2)
     panels = cropped(turned(panels, generator), config.side, random.Random(seed))
     images, labels = jittered(panels[:, :, :3], config.jitter, generator), panels[:, :, 3].long()
-    features = seen(network, images)
+    features, truth = seen(network, images), one_hot(labels)
     views = images.shape[1]
     losses = [
-        of_view(network, features[:, shown], labels[:, shown], features[:, asked], labels[:, asked], generator)
+        painting_loss(network, features[:, shown], truth[:, shown], features[:, asked], truth[:, asked], generator)
         for asked in range(views)
         for shown in [(asked + 1) % views]
     ]
     return torch.stack(losses).mean()
-
-
-def of_view(
-    network: Micro, shown: Tensor, shown_labels: Tensor, asked: Tensor, asked_labels: Tensor,
-    generator: torch.Generator,
-) -> Tensor:  # fmt: skip
-    """The loss of a view whose features are ``asked`` (B, D, Y, X), painted from another."""
-    scores, known = painted(network, shown, shown_labels, asked, generator)
-    truth = F.one_hot(asked_labels.flatten(1), CLASSES).to(scores.dtype)
-    truth = truth * known[:, None]  # what the example does not show cannot be known
-    logits = (network.log_sharpness.exp() * scores).masked_fill(~known[:, None], -1e4)
-    log_shares = logits.log_softmax(2)
-    weights = (truth * truth.sum(1, keepdim=True).clamp_min(1).rsqrt()).sum(2)
-    weights = weights / weights.mean(1, keepdim=True).clamp_min(1e-6)
-    entropy = -((truth * log_shares).sum(2) * weights).mean()
-    shares, wanted = log_shares.exp()[..., 1:], truth[..., 1:]
-    dice = (2 * (shares * wanted).sum(1) + SMOOTHING) / (shares.sum(1) + wanted.sum(1) + SMOOTHING)
-    counted = known[:, 1:].to(dice.dtype)
-    return entropy + ((1 - dice) * counted).sum() / counted.sum().clamp_min(1)
-
-
-def painted(
-    network: Micro, shown: Tensor, labels: Tensor, asked: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Scores (B, Y * X, CLASSES) of the view ``asked`` from the one ``shown``, and the classes (B, CLASSES) it shows.
-
-    Pixels are drawn so that a class counts as the root of its size.
-    """
-    targets = F.one_hot(labels.flatten(1), CLASSES).to(shown.dtype)
-    sizes = targets.sum(1)
-    density = (targets * sizes.clamp_min(1).rsqrt()[:, None]).sum(2)
-    noise = torch.rand(density.shape, generator=generator, device=density.device).clamp(1e-7, 1 - 1e-7)
-    index = (noise.log() / density).topk(min(FITTED, density.shape[1]), dim=1).indices
-    drawn, known = (_at(t, index) for t in (shown.flatten(2).mT, targets))
-    weights = closed_form(drawn, known, network.log_ridge.exp())
-    return F.pad(asked.flatten(2).mT, (0, 1), value=1.0) @ weights, sizes > 0
 
 
 def seen(network: Micro, images: Tensor) -> Tensor:
@@ -93,7 +56,7 @@ def micro_dice(network: Micro, pool: Pool) -> Tensor:
         features = seen(network, pool.images[members][:, [0, -1]].float())
         labels = pool.labels[members].long()
         generator = torch.Generator(pool.images.device).manual_seed(0)
-        scores, known = painted(network, features[:, 0], labels[:, 0], features[:, 1], generator)
+        scores, known = painted(network, features[:, 0], one_hot(labels[:, 0]), features[:, 1], generator)
         chosen = scores.masked_fill(~known[:, None], -torch.inf).argmax(2)
         predicted, true = (F.one_hot(t, CLASSES)[..., 1:].bool() for t in (chosen, labels[:, -1].flatten(1)))
         both, sizes = (predicted & true).sum(1), predicted.sum(1) + true.sum(1)
@@ -102,6 +65,6 @@ def micro_dice(network: Micro, pool: Pool) -> Tensor:
     return torch.cat(found)
 
 
-def _at(values: Tensor, index: Tensor) -> Tensor:
-    """Rows ``index`` (B, P) of values (B, N, C)."""
-    return values.gather(1, index[..., None].expand(-1, -1, values.shape[2]))
+def one_hot(labels: Tensor) -> Tensor:
+    """(..., Y, X) -> (..., Y * X, CLASSES)."""
+    return F.one_hot(labels.flatten(-2), CLASSES).float()
