@@ -70,5 +70,6 @@ def painted(
     noise = torch.rand(density.shape, generator=generator, device=density.device).clamp(1e-7, 1 - 1e-7)
     index = (noise.log() / density).topk(min(FITTED, density.shape[1]), dim=1).indices
     features, targets = (t.gather(1, index[..., None].expand(-1, -1, t.shape[2])) for t in (shown.flatten(2).mT, truth))
-    weights = closed_form(features, targets, network.log_ridge.exp())
-    return F.pad(asked.flatten(2).mT, (0, 1), value=1.0) @ weights, sizes > 0
+    with torch.autocast(shown.device.type, enabled=False):  # half precision is not enough to solve
+        weights = closed_form(features.float(), targets, network.log_ridge.exp())
+        return F.pad(asked.flatten(2).mT.float(), (0, 1), value=1.0) @ weights, sizes > 0
