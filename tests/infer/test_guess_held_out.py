@@ -1,4 +1,4 @@
-"""What a primed network starts from: the guess on the example itself, held out, and scores as shares."""
+"""The guess on the examples themselves, held out, and scores as shares."""
 
 from __future__ import annotations
 

@@ -185,6 +185,14 @@ def test_our_own_keeps_what_shapes_do_not_tell(tmp_path: Path) -> None:
     assert_same(loaded.network, ours)
 
 
+def test_a_config_that_names_no_network_is_that_of_a_seggpt(tmp_path: Path, network: SegGpt) -> None:
+    metadata = {"format": "napari-incontext-seg", "version": "1", "config": json.dumps(asdict(CONFIG))}
+    save_file(network.state_dict(), tmp_path / "own.safetensors", metadata)
+    loaded = load_model(tmp_path / "own.safetensors")
+    assert loaded.config == CONFIG
+    assert_same(loaded.network, network)
+
+
 def test_half_precision_is_half_the_size_and_loads_as_float32(tmp_path: Path, network: SegGpt) -> None:
     save_model(network, tmp_path / "whole.safetensors")
     save_model(network, tmp_path / "half.safetensors", half=True)
@@ -233,6 +241,7 @@ def test_saving_into_no_folder(tmp_path: Path, network: SegGpt) -> None:
         ({"config": json.dumps(asdict(CONFIG) | {"num_heads": 5})}, "num_heads"),
         ({"config": json.dumps(asdict(CONFIG) | {"colour": 1})}, "colour"),
         ({"config": json.dumps(asdict(CONFIG) | {"depth": 10**9})}, "not complete"),
+        ({"config": json.dumps(asdict(CONFIG) | {"network": "unicorn"})}, "'unicorn' is not known to this program"),
         ({"config": json.dumps(asdict(CONFIG) | {"width": 64})}, "expected"),
     ],
 )

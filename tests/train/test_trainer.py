@@ -42,9 +42,8 @@ TINY = TrainConfig(
         out_indices=(0, 1),
         decoder_width=4,
         drop_path_rate=0.2,
-        primed=True,
     ),
-    batch=BatchConfig(size=2, pool=4, reuse=1, examples=(1, 2), guess_samples=500, lower_half=0.5, crop=0.5),
+    batch=BatchConfig(size=2, pool=4, reuse=1, examples=(1, 2), lower_half=0.5, crop=0.5),
     optimizer=OptimizerConfig(steps=4, learning_rate=1e-2, average=0.5),
     report=ReportConfig(log_steps=1, save_steps=2, validation_episodes=2),
 )
@@ -78,8 +77,8 @@ def test_a_run_leaves_its_state_its_log_and_weights(finished: Path) -> None:
     lines = [json.loads(line) for line in (finished / LOG).read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]
     assert [line["step"] for line in steps] == [1, 2, 3, 4]
-    assert all(line["loss"] > 0 and line["guess_loss"] > 0 for line in steps)
-    assert set(lines[-1]) == {"step", "model", "guess"}
+    assert all(line["loss"] > 0 for line in steps)
+    assert set(lines[-1]) == {"step", "model"}
     assert load_model(finished / WEIGHTS).config == TINY.model
 
 
@@ -96,27 +95,6 @@ def test_a_run_that_was_interrupted_and_resumed_equals_one_that_was_not(finished
     assert steps == [1, 2, 3, 4, 4]
     pairs = zip(restored(TINY, finished), restored(TINY, tmp_path), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
-
-
-def test_a_network_that_is_not_primed_learns_on_the_same_episodes(tmp_path: Path) -> None:
-    plain = replace(TINY, model=replace(TINY.model, primed=False), optimizer=replace(TINY.optimizer, steps=1))
-    train(plain, tmp_path, CPU, say=quiet)
-    first = json.loads((tmp_path / LOG).read_text().splitlines()[0])
-    assert "guess_loss" not in first
-    assert first["loss"] > 0
-
-
-def test_a_primed_network_learns_to_be_better_than_the_guess(tmp_path: Path) -> None:
-    config = replace(
-        TINY,
-        batch=replace(TINY.batch, size=4, pool=4, reuse=60, examples=(1,), lower_half=1.0, crop=0.0, jitter=0.0),
-        optimizer=OptimizerConfig(steps=60, learning_rate=5e-3),
-        report=replace(TINY.report, log_steps=20),
-    )
-    train(config, tmp_path, CPU, say=quiet)
-    lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
-    gains = [line["guess_loss"] - line["loss"] for line in lines if "loss" in line]
-    assert gains[-1] > max(0.0, gains[0])
 
 
 def test_a_run_is_not_begun_over_another(finished: Path) -> None:
@@ -207,7 +185,7 @@ def test_lower_layers_learn_more_slowly_and_tokens_do_not_decay() -> None:
     optimizer = make_optimizer(network, OptimizerConfig(steps=1, layer_decay=0.5))
     group_of = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     scales = {name: group_of[id(p)]["scale"] for name, p in network.named_parameters()}
-    assert scales["patch_embed.proj.weight"] == scales["guess_embed.proj.weight"] == 0.125
+    assert scales["patch_embed.proj.weight"] == 0.125
     assert [scales[f"blocks.{n}.mlp.fc1.weight"] for n in (0, 1)] == [0.25, 0.5]
     assert scales["decoder_pred.0.weight"] == scales["norm.weight"] == 1
     assert (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -40,7 +38,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 @pytest.fixture(scope="module")
 def pool() -> Pool:
-    return make_pool(6, 64, 3, torch.device("cpu"), 2, EpisodeConfig(), guess_samples=1000)
+    return make_pool(6, 64, 3, torch.device("cpu"), 2, EpisodeConfig())
 
 
 # -- pool ---------------------------------------------------------------------------------------------------------
@@ -52,14 +50,12 @@ def test_classes_are_numbered_without_gaps() -> None:
     assert numbered[1, 0].tolist() == [[1, 1, 0]]
 
 
-def test_guesses_of_all_panels_are_shares_and_better_than_nothing(pool: Pool) -> None:
-    assert pool.guesses is not None
-    guesses = pool.guesses.float()
-    torch.testing.assert_close(guesses.sum(2), torch.ones(6, 3, 64, 64), atol=2e-3, rtol=0)
-    right = guesses.argmax(2) == pool.labels
-    assert right.float().mean() > 0.75
-    unused = torch.arange(5) > pool.counts[:, None]
-    assert not guesses.movedim(2, 1)[unused].any()
+def test_a_pool_holds_images_and_numbered_classes_of_examples_and_query(pool: Pool) -> None:
+    assert len(pool) == 6
+    assert pool.images.shape == (6, 3, 3, 64, 64)
+    assert 0 <= pool.images.min() < pool.images.max() <= 1
+    for labels, count in zip(pool.labels, pool.counts.tolist(), strict=True):
+        assert {0, *labels[:-1].unique().tolist()} == set(range(count + 1))
 
 
 # -- colours ------------------------------------------------------------------------------------------------------
@@ -114,14 +110,13 @@ def test_the_panels_of_an_episode_turn_together_and_all_eight_ways_occur() -> No
     assert len({tuple(way.flatten().tolist()) for way in ways[:, 0, 0]}) == 8
 
 
-def test_image_target_and_guess_are_cropped_alike_and_colours_are_not_mixed() -> None:
-    plane = torch.zeros(1, 2, 10, 64, 64)
+def test_image_and_target_are_cropped_alike_and_colours_are_not_mixed() -> None:
+    plane = torch.zeros(1, 2, 7, 64, 64)
     plane[..., 20:44, 16:40] = 1
     found = cropped(plane, generator())
-    image, sharp, guess = parted(found)
+    image, sharp = parted(found)
     target = sharp[:, :, :3]
     assert torch.equal(sharp[:, :, 3:], target[:, :, :1])
-    assert torch.equal(image, guess)
     assert set(target.unique().tolist()) == {0, 1}
     assert image[target == 1].min() > 0.2
     assert image[target == 0].max() < 0.8
@@ -131,12 +126,12 @@ def test_image_target_and_guess_are_cropped_alike_and_colours_are_not_mixed() ->
 
 
 def test_four_examples_become_one() -> None:
-    panels = torch.arange(5.0).view(1, 5, 1, 1, 1).expand(2, 5, 10, 64, 64)
+    panels = torch.arange(5.0).view(1, 5, 1, 1, 1).expand(2, 5, 7, 64, 64)
     one = stitched(panels)
-    assert one.shape == (2, 2, 10, 64, 64)
+    assert one.shape == (2, 2, 7, 64, 64)
     assert torch.equal(one[:, 1], panels[:, 4])
     corners = one[0, 0, :, 8::48, 8::48]
-    torch.testing.assert_close(corners, torch.tensor([[0.0, 1], [2, 3]]).expand(10, 2, 2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(corners, torch.tensor([[0.0, 1], [2, 3]]).expand(7, 2, 2), atol=1e-4, rtol=0)
 
 
 # -- light and masks ----------------------------------------------------------------------------------------------
@@ -172,21 +167,16 @@ def test_a_batch_in_use_hides_the_query_and_only_it(pool: Pool) -> None:
     batch = make_batch(pool, torch.arange(4), 0, BatchConfig(size=4, pool=6, lower_half=1.0), MODEL)
     assert batch.query_only
     assert batch.images.shape == batch.targets.shape == (4, 3, 3, 64, 64)
-    assert batch.guesses is not None
-    assert batch.guesses.shape == batch.images.shape
     assert batch.mask.shape == (4, 3, 8, 8)
     assert batch.mask.flatten(2).all(2).tolist() == [[False, False, True]] * 4
     assert not batch.mask[:, :-1].any()
     assert denormalize(batch.targets).min() > -1e-5
 
 
-def test_the_same_seed_shows_the_same_and_pools_without_guesses_will_do(pool: Pool) -> None:
+def test_the_same_seed_shows_the_same(pool: Pool) -> None:
     config = BatchConfig(size=4, pool=6, lower_half=0.0, crop=1.0)
     first, again, other = (make_batch(pool, torch.arange(4), seed, config, MODEL) for seed in (5, 5, 6))
     assert not first.query_only
-    for name in ("images", "targets", "guesses", "mask"):
+    for name in ("images", "targets", "mask"):
         assert torch.equal(getattr(first, name), getattr(again, name))
         assert not torch.equal(getattr(first, name), getattr(other, name))
-    plain = make_batch(replace(pool, guesses=None), torch.arange(4), 5, config, MODEL)
-    assert plain.guesses is None
-    assert torch.equal(plain.targets, first.targets)

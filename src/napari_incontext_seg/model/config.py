@@ -34,9 +34,6 @@ class SegGptConfig:
         Whether every block adds decomposed relative positions to its attention.
     drop_path_rate
         Stochastic depth of the last block while training, [0, 1); it grows linearly from 0 in the first.
-    primed
-        Whether the network corrects a guess that is painted on every panel, instead of painting from nothing. The
-        published networks are not primed.
 
     Raises
     ------
@@ -58,7 +55,6 @@ class SegGptConfig:
     type_tokens: bool = True
     relative_positions: bool = True
     drop_path_rate: float = 0.0
-    primed: bool = False
 
     def __post_init__(self) -> None:
         # lists become tuples, so that a config read from JSON equals the one written
@@ -111,7 +107,7 @@ VARIANTS: Mapping[str, SegGptConfig] = MappingProxyType(
     {
         "seggpt_vit_large_patch16_896x448": SegGptConfig(),
         "painter_vit_large_patch16_896x448": SegGptConfig(type_tokens=False),
-        # small enough for a laptop's CPU and for being embedded in the package
+        # small enough for a laptop's CPU
         "seggpt_micro": SegGptConfig(
             window=(192, 192),
             patch_size=8,

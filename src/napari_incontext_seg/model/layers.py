@@ -114,24 +114,6 @@ class Block(nn.Module):
         return mixed
 
 
-def primed_head(width: int) -> nn.Sequential:
-    """Full-resolution head that corrects a guess: features, image and guess (B, width + 6, Y, X) -> (B, 3, Y, X).
-
-    Zero until it is trained; looks two pixels around itself.
-    """
-    head = nn.Sequential(
-        nn.Conv2d(width + 6, width, kernel_size=3, padding=1),
-        LayerNorm2d(width, eps=NORM_EPSILON),
-        nn.GELU(),
-        nn.Conv2d(width, width, kernel_size=3, padding=1),
-        nn.GELU(),
-        nn.Conv2d(width, 3, kernel_size=1),
-    )
-    for parameter in head[-1].parameters():
-        nn.init.zeros_(parameter)
-    return head
-
-
 def decoder_head(width: int) -> nn.Sequential:
     """Full-resolution head: (B, width, Y, X) features -> (B, 3, Y, X) colours; looks one pixel around itself."""
     return nn.Sequential(

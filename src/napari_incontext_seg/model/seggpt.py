@@ -2,14 +2,10 @@
 
 Source: arXiv 2304.03284 (SegGPT), 2212.02499 (Painter); baaivision/Painter, MIT. Written anew; the published weights
 load by name. Images and colours enter and leave ImageNet-normalised: see `normalize` and `denormalize`.
-
-A *primed* network corrects a guess that something cheaper made: every panel has its guess besides image and target, so
-the network sees on the examples where the guess is wrong. The published networks are not primed.
 """
 
 from __future__ import annotations
 
-from copy import deepcopy
 from math import ceil, sqrt
 from typing import Literal, TypeAlias
 
@@ -21,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .config import SegGptConfig
-from .layers import NORM_EPSILON, Block, decoder_head, primed_head
+from .layers import NORM_EPSILON, Block, decoder_head
 
 SegType: TypeAlias = Literal["semantic", "instance"] | Tensor
 Ensemble: TypeAlias = Literal["none", "feature"]
@@ -36,9 +32,9 @@ class SegGpt(nn.Module):
     def __init__(self, config: SegGptConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embed = patch_embedding(config)
-        if config.primed:
-            self.guess_embed = patch_embedding(config)
+        self.patch_embed = PatchEmbed(
+            img_size=None, patch_size=config.patch_size, embed_dim=config.width, flatten=False, output_fmt="NHWC"
+        )
         self.mask_token = token(config.width)
         self.segment_token_x = token(config.width)  # x: the image stream
         self.segment_token_y = token(config.width)  # y: the target stream
@@ -52,7 +48,7 @@ class SegGpt(nn.Module):
         self.decoder_embed = nn.Linear(
             config.width * len(config.out_indices), config.patch_size**2 * config.decoder_width
         )
-        self.decoder_pred = (primed_head if config.primed else decoder_head)(config.decoder_width)
+        self.decoder_pred = decoder_head(config.decoder_width)
         self._initialize()
 
     def _initialize(self) -> None:
@@ -72,7 +68,6 @@ class SegGpt(nn.Module):
         ensemble: Ensemble = "none",
         query_target: Tensor | None = None,
         mask: Tensor | None = None,
-        guesses: Tensor | None = None,
     ) -> Tensor:
         """Paint the queries.
 
@@ -94,9 +89,6 @@ class SegGpt(nn.Module):
             (B, (K + 1) * tokens) bool, True where target patches are hidden: those of the K examples, then those of
             the query, each row-major; for K = 1 that is the canvas, row-major. Needs ``query_target``. Default: the
             query is hidden if it has no ``query_target``, and nothing otherwise.
-        guesses
-            (B, K + 1, 3, Y, X) normalised colours guessed on the K examples (held out: without having seen the
-            pixel's label) and on the query; for primed networks, and only for them.
 
         Returns
         -------
@@ -121,24 +113,11 @@ class SegGpt(nn.Module):
             image_panels, target_panels, mask_panels = map(
                 separate_examples, (image_panels, target_panels, mask_panels)
             )
-            guesses = None if guesses is None else separate_examples(guesses)
             seg_type = seg_type if isinstance(seg_type, str) else seg_type.repeat_interleave(num_examples)
-        features = self.encode(image_panels, target_panels, mask_panels, seg_type, guesses)
-        if guesses is None:
-            painted = self.decode_query(features)
-        else:
-            painted = self.correct(features[:, -1:], image_panels[:, -1:], guesses[:, -1:])[:, 0]
+        painted = self.decode_query(self.encode(image_panels, target_panels, mask_panels, seg_type))
         return rearrange(painted, "(b k) c y x -> b k c y x", b=query.shape[0]).mean(1)
 
-    def paint_canvas(
-        self,
-        images: Tensor,
-        targets: Tensor,
-        mask: Tensor,
-        *,
-        seg_type: SegType = "semantic",
-        guesses: Tensor | None = None,
-    ) -> Tensor:
+    def paint_canvas(self, images: Tensor, targets: Tensor, mask: Tensor, *, seg_type: SegType = "semantic") -> Tensor:
         """Paint whole canvases, examples too: for training on masked patches of both halves.
 
         Parameters
@@ -147,7 +126,7 @@ class SegGpt(nn.Module):
             (B, K + 1, 3, Y, X) normalised panels: K examples, then the query.
         mask
             (B, K + 1, grid Y, grid X) bool, True where target patches are hidden.
-        seg_type, guesses
+        seg_type
             As in `forward`.
 
         Returns
@@ -155,27 +134,13 @@ class SegGpt(nn.Module):
         Tensor
             (B, K, 3, 2 * Y, X): example k above the query, features averaged over the examples.
         """
-        features = self.encode(images, targets, mask, seg_type, guesses)
-        if guesses is None:
-            return self.decode_canvas(features)
-        canvases = separate_examples(self.correct(features, images, guesses))
-        return rearrange(canvases, "(b k) half c y x -> b k c (half y) x", b=images.shape[0])
+        return self.decode_canvas(self.encode(images, targets, mask, seg_type))
 
-    def without_blocks(self) -> SegGpt:
-        """A copy whose transformer blocks do nothing: every patch is left to itself. Shows what the blocks are for."""
-        ablated = deepcopy(self)
-        ablated.blocks = nn.ModuleList(nn.Identity() for _ in self.blocks)
-        return ablated
-
-    def encode(
-        self, images: Tensor, targets: Tensor, mask: Tensor, seg_type: SegType, guesses: Tensor | None = None
-    ) -> Tensor:
+    def encode(self, images: Tensor, targets: Tensor, mask: Tensor, seg_type: SegType) -> Tensor:
         """Panels as in `paint_canvas` -> features (B, K + 1, grid Y, grid X, width * len(out_indices))."""
-        self._check_panels(images, targets, mask, guesses)
+        self._check_panels(images, targets, mask)
         batch = images.shape[0]
         image_tokens = embed(self.patch_embed, images) + self.segment_token_x
-        if guesses is not None:
-            image_tokens = image_tokens + embed(self.guess_embed, guesses)
         visible = embed(self.patch_embed, targets)
         target_tokens = torch.where(mask[..., None], self.mask_token, visible) + self.segment_token_y
         common = self._positions(num_examples=images.shape[1] - 1) + self._type_token(seg_type)
@@ -206,12 +171,6 @@ class SegGpt(nn.Module):
         canvases = separate_examples(features)
         painted: Tensor = self.decoder_pred(self._to_pixels(canvases.flatten(1, 2)))
         return rearrange(painted, "(b k) c y x -> b k c y x", b=features.shape[0])
-
-    def correct(self, features: Tensor, images: Tensor, guesses: Tensor) -> Tensor:
-        """Features of `encode`, images and guesses of P panels -> guess and correction, (B, P, 3, Y, X)."""
-        shown = torch.cat([images, guesses], dim=2).flatten(0, 1)
-        correction: Tensor = self.decoder_pred(torch.cat([self._to_pixels(features.flatten(0, 1)), shown], dim=1))
-        return guesses + correction.view_as(guesses)
 
     def _to_pixels(self, features: Tensor) -> Tensor:
         patch = self.config.patch_size
@@ -246,7 +205,7 @@ class SegGpt(nn.Module):
             raise InputError(f"mask must be ({batch}, {panels * self.config.tokens}); got {tuple(mask.shape)}.")
         return mask.view(batch, panels, *self.config.grid)
 
-    def _check_panels(self, images: Tensor, targets: Tensor, mask: Tensor, guesses: Tensor | None) -> None:
+    def _check_panels(self, images: Tensor, targets: Tensor, mask: Tensor) -> None:
         height, width = self.config.window
         if images.ndim != 5 or images.shape[1] < 2 or images.shape[2:] != (3, height, width):
             raise InputError(
@@ -255,23 +214,9 @@ class SegGpt(nn.Module):
             )
         if targets.shape != images.shape:
             raise InputError(f"targets must match the images {tuple(images.shape)}; got {tuple(targets.shape)}.")
-        if self.config.primed != (guesses is not None):
-            raise InputError(
-                "this network is primed: give it guesses." if self.config.primed else
-                "this network is not primed: it takes no guesses."
-            )  # fmt: skip
-        if guesses is not None and guesses.shape != images.shape:
-            raise InputError(f"guesses must match the images {tuple(images.shape)}; got {tuple(guesses.shape)}.")
         expected = (*images.shape[:2], *self.config.grid)
         if mask.shape != expected or mask.dtype != torch.bool:
             raise InputError(f"mask must be bool {expected}; got {mask.dtype} {tuple(mask.shape)}.")
-
-
-def patch_embedding(config: SegGptConfig) -> PatchEmbed:
-    """(N, 3, Y, X) -> tokens (N, grid Y, grid X, width)."""
-    return PatchEmbed(
-        img_size=None, patch_size=config.patch_size, embed_dim=config.width, flatten=False, output_fmt="NHWC"
-    )
 
 
 def embed(embedding: nn.Module, panels: Tensor) -> Tensor:

@@ -30,8 +30,8 @@ class Batch:
 
     Parameters
     ----------
-    images, targets, guesses
-        (B, K + 1, 3, Y, X) normalised; no guesses for a network that is not primed.
+    images, targets
+        (B, K + 1, 3, Y, X) normalised.
     mask
         (B, K + 1, grid Y, grid X) bool, True where the target is hidden.
     weights
@@ -42,7 +42,6 @@ class Batch:
 
     images: Tensor
     targets: Tensor
-    guesses: Tensor | None
     mask: Tensor
     weights: Tensor
     query_only: bool
@@ -62,20 +61,19 @@ def make_batch(pool: Pool, members: Tensor, seed: int, config: BatchConfig, mode
         mask[:, -1] = True
     else:
         mask = block_mask(mask, config.masked, generator)
-    images, colours, guesses = parted(panels)
+    images, colours = parted(panels)
     return Batch(
         normalize(jittered(images, config.jitter, generator)),
         normalize(colours[:, :, :3]),
-        normalize(guesses) if guesses.shape[2] else None,
         mask,
         colours[:, :, 3:],
         query_only,
     )
 
 
-def parted(panels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Channels (B, P, 7 or 10, Y, X) -> images (3), targets and weights (4), which are not mixed, guesses (0 or 3)."""
-    return panels[:, :, :3], panels[:, :, 3:7], panels[:, :, 7:]
+def parted(panels: Tensor) -> tuple[Tensor, Tensor]:
+    """Channels (B, P, 7, Y, X) -> images (3), and targets and weights (4), which are not mixed."""
+    return panels[:, :, :3], panels[:, :, 3:]
 
 
 def canvases(panels: Tensor) -> Tensor:
@@ -91,10 +89,9 @@ def pixels(mask: Tensor, patch_size: int) -> Tensor:
 
 # -- colours ------------------------------------------------------------------------------------------------------
 def coloured(pool: Pool, members: Tensor, balance: float, generator: torch.Generator) -> Tensor:
-    """Members in random colours, (B, K + 1, 7 or 10, Y, X): see `parted`."""
+    """Members in random colours, (B, K + 1, 7, Y, X): see `parted`."""
     colours = dropped(random_palettes(pool.counts[members], generator), pool.counts[members], generator)
-    panels = in_colours(pool, members, colours)
-    return torch.cat([panels[:, :, :6], balanced(pool.labels[members], balance), panels[:, :, 6:]], dim=2)
+    return torch.cat([in_colours(pool, members, colours), balanced(pool.labels[members], balance)], dim=2)
 
 
 def balanced(labels: Tensor, balance: float) -> Tensor:
@@ -106,14 +103,10 @@ def balanced(labels: Tensor, balance: float) -> Tensor:
 
 
 def in_colours(pool: Pool, members: Tensor, colours: Tensor) -> Tensor:
-    """Members in given colours (B, 5, 3): (B, K + 1, 6 or 9, Y, X), images, targets, and guesses if there are any."""
+    """Members in given colours (B, 5, 3): (B, K + 1, 6, Y, X), images and targets."""
     labels = pool.labels[members].long()
     targets = colours.gather(1, labels.flatten(1)[..., None].expand(-1, -1, 3)).view(*labels.shape, 3).movedim(-1, 2)
-    panels = [pool.images[members].float(), targets]
-    if pool.guesses is not None:
-        guesses = pool.guesses[members].float()
-        panels.append(torch.einsum("bpkyx,bkc->bpcyx", guesses, colours[:, : guesses.shape[2]]))
-    return torch.cat(panels, dim=2)
+    return torch.cat([pool.images[members].float(), targets], dim=2)
 
 
 def random_palettes(counts: Tensor, generator: torch.Generator) -> Tensor:
@@ -167,17 +160,15 @@ def cropped(panels: Tensor, generator: torch.Generator) -> Tensor:
     nothing = torch.zeros_like(scale)
     theta = torch.stack([scale, nothing, x, nothing, scale, y], 1).view(-1, 2, 3)
     grid = F.affine_grid(theta, [batch * count, 3, height, width], align_corners=False)
-    images, colours, guesses = (part.flatten(0, 1) for part in parted(panels))
-    smooth = F.grid_sample(torch.cat([images, guesses], 1), grid, padding_mode="border", align_corners=False)
+    images, colours = (part.flatten(0, 1) for part in parted(panels))
+    smooth = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     sharp = F.grid_sample(colours, grid, mode="nearest", padding_mode="border", align_corners=False)
-    return torch.cat([smooth[:, :3], sharp, smooth[:, 3:]], 1).view_as(panels)
+    return torch.cat([smooth, sharp], 1).view_as(panels)
 
 
 def stitched(panels: Tensor) -> Tensor:
     """All examples tiled into one, as `spatial_ensemble` does in use: (B, 2, C, Y, X)."""
-    images, colours, guesses = parted(panels[:, :-1])
-    smooth, sharp = spatial_ensemble(torch.cat([images, guesses], 2), colours)
-    example = torch.cat([smooth[:, :, :3], sharp, smooth[:, :, 3:]], 2)
+    example = torch.cat(spatial_ensemble(*parted(panels[:, :-1])), 2)
     return torch.cat([example, panels[:, -1:]], 1)
 
 

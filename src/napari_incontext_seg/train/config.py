@@ -28,8 +28,6 @@ class BatchConfig:
         Episodes made at a time, and how often each is used (in other colours, turned and cropped differently).
     examples
         Numbers of examples; each pool draws one of these.
-    guess_samples
-        Pixels that the guess is fitted on.
     lower_half
         Share of steps that hide exactly the query's target, as in use. The others hide blocks on all panels.
     masked
@@ -52,7 +50,6 @@ class BatchConfig:
     pool: int = 512
     reuse: int = 2
     examples: tuple[int, ...] = (1,)
-    guess_samples: int = 12_000
     lower_half: float = 0.8
     masked: float = 0.5
     crop: float = 0.3
@@ -64,7 +61,7 @@ class BatchConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "examples", tuple(self.examples))
-        if min(self.size, self.pool, self.reuse, self.guess_samples, *self.examples, len(self.examples)) < 1:
+        if min(self.size, self.pool, self.reuse, *self.examples, len(self.examples)) < 1:
             raise InputError(f"sizes and numbers of a batch must be at least 1; got {self}.")
         if self.size > self.pool:
             raise InputError(f"the pool must hold a batch; got a pool of {self.pool} and batches of {self.size}.")

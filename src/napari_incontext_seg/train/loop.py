@@ -49,10 +49,6 @@ class Run:
                 block.compile()
 
     @property
-    def _primed(self) -> bool:
-        return isinstance(self.network, SegGpt) and self.network.config.primed
-
-    @property
     def done(self) -> bool:
         """Whether all steps are made, or all seconds passed."""
         settings = self.config.optimizer
@@ -66,7 +62,7 @@ class Run:
         return self.average or self.network
 
     def step(self) -> Tensor:
-        """Make a step; return the losses (2,) of the network and of the guess, NaN where there is no guess."""
+        """Make a step; return the loss."""
         config, number = self.config, self.progress.step
         torch.manual_seed(seed_of(config.seed, STEPS, number))  # for drop path
         pool, members, seed = self._members(number)
@@ -74,10 +70,8 @@ class Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             if isinstance(self.network, Micro):
                 loss = micro_loss(self.network, pool, members, seed, config.batch)
-                of_guess = loss.new_tensor(math.nan)
             else:
-                batch = make_batch(pool, members, seed, config.batch, self.network.config)
-                loss, of_guess = losses(self.network, batch)
+                loss = batch_loss(self.network, make_batch(pool, members, seed, config.batch, self.network.config))
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.optimizer.clip)
@@ -88,14 +82,13 @@ class Run:
             with torch.no_grad():
                 torch._foreach_lerp_(averages, weights, 1 - config.optimizer.average)
         self.progress = replace(self.progress, step=number + 1)
-        return torch.stack([loss.detach(), of_guess])
+        return loss.detach()
 
     def validation(self) -> Validation:
         """Make the held-out episodes."""
         config = self.config
         seed = seed_of(config.seed, HELD_OUT)
-        guessed = isinstance(self.network, SegGpt)
-        return Validation.of(self._made(seed, config.report.validation_episodes, config.batch.examples[0], guessed))
+        return Validation.of(self._made(seed, config.report.validation_episodes, config.batch.examples[0]))
 
     def save(self, folder: Path) -> None:
         """Save the state. Raises ModelError if training diverged: the last state remains."""
@@ -112,7 +105,7 @@ class Run:
             self._pool = None  # its memory is for the next one
             seed = seed_of(self.config.seed, POOLS, number)
             examples = settings.examples[seed % len(settings.examples)]
-            pool = self._made(seed, settings.pool, examples, self._primed)
+            pool = self._made(seed, settings.pool, examples)
             generator = torch.Generator().manual_seed(seed_of(self.config.seed, ORDER, number))
             orders = [torch.randperm(settings.pool, generator=generator) for _ in range(settings.reuse)]
             self._pool = number, pool, torch.cat(orders).to(self.device)
@@ -120,28 +113,23 @@ class Run:
         members = order[within * settings.size :][: settings.size]
         return pool, members, seed_of(self.config.seed, STEPS, step)
 
-    def _made(self, seed: int, count: int, examples: int, guessed: bool) -> Pool:
+    def _made(self, seed: int, count: int, examples: int) -> Pool:
         config = self.config
-        samples = config.batch.guess_samples if guessed else None
-        return make_pool(count, config.scene, seed, self.device, examples, config.episodes, samples)
+        return make_pool(count, config.scene, seed, self.device, examples, config.episodes)
 
 
-def losses(network: SegGpt, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The loss of what the network paints, and of the guess (NaN if there is none), where targets are hidden."""
-    images, targets, guesses = batch.images, batch.targets, batch.guesses
+def batch_loss(network: SegGpt, batch: Batch) -> Tensor:
+    """The loss of what a SegGPT paints where targets are hidden."""
+    images, targets = batch.images, batch.targets
     seg_type = torch.zeros(len(images), device=images.device)  # as a tensor: so all type tokens have gradients
     if batch.query_only:
-        painted = network(
-            images[:, -1], images[:, :-1], targets[:, :-1], ensemble="feature", seg_type=seg_type, guesses=guesses
-        )
-        target, guess = targets[:, -1], None if guesses is None else guesses[:, -1]
-        weights = batch.weights[:, -1, 0]
+        painted = network(images[:, -1], images[:, :-1], targets[:, :-1], ensemble="feature", seg_type=seg_type)
+        target, weights = targets[:, -1], batch.weights[:, -1, 0]
     else:
-        painted = network.paint_canvas(images, targets, batch.mask, seg_type=seg_type, guesses=guesses)
-        target, guess = canvases(targets), None if guesses is None else canvases(guesses)
+        painted = network.paint_canvas(images, targets, batch.mask, seg_type=seg_type)
+        target = canvases(targets)
         weights = canvases(batch.weights)[:, :, 0] * pixels(batch.mask, network.config.patch_size)
-    of_guess = masked_smooth_l1(guess, target, weights) if guess is not None else target.new_tensor(math.nan)
-    return masked_smooth_l1(painted, target, weights), of_guess
+    return masked_smooth_l1(painted, target, weights)
 
 
 def train(
@@ -175,7 +163,7 @@ def train(
     if not resume and find_states(folder):
         raise FileError(f"{folder} holds the state of a run: add --resume to go on with it, or choose another folder.")
     if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # the guess is regularised: TF32 does
+        torch.set_float32_matmul_precision("high")
     run = Run(config, device)
     if resume:
         run.progress = load_state(folder, run.network, run.average, run.optimizer)
@@ -203,26 +191,24 @@ def _loop(run: Run, folder: Path, log: Log, started: float, deadline: float) -> 
         run.progress = Progress(step, before + now - started)
         if step % report.log_steps == 0:
             speed = len(recent) * run.config.batch.size / (now - last_log)
-            log.write(**_facts(run, torch.stack(recent).mean(0).tolist(), speed))
+            log.write(**_facts(run, float(torch.stack(recent).mean()), speed))
             recent, last_log = [], now
         if step % report.save_steps == 0:
             run.save(folder)
         if now - last_validation > report.validate_seconds:
-            log.write(step=step, **validation.dice(run.shipped))
+            log.write(step=step, model=validation.dice(run.shipped))
             last_validation = time.monotonic()
     if run.progress.step % report.save_steps:
         run.save(folder)
-    log.write(step=run.progress.step, **validation.dice(run.shipped))
+    log.write(step=run.progress.step, model=validation.dice(run.shipped))
 
 
-def _facts(run: Run, mean_losses: list[float], speed: float) -> dict[str, Number]:
-    loss, of_guess = mean_losses
+def _facts(run: Run, loss: float, speed: float) -> dict[str, Number]:
     if not math.isfinite(loss):
         raise ModelError(f"training diverged before step {run.progress.step}: try half the learning rate.")
     return {
         "step": run.progress.step,
         "loss": loss,
-        **({} if math.isnan(of_guess) else {"guess_loss": of_guess}),
         "episodes_per_second": speed,
         "learning_rate": learning_rate(run.progress, run.config.optimizer),
         "seconds": run.progress.seconds,

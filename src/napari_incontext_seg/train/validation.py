@@ -1,4 +1,4 @@
-"""How good the model is on held-out synthetic episodes, beside the guess it starts from."""
+"""How good the model is on held-out synthetic episodes."""
 
 from __future__ import annotations
 
@@ -26,36 +26,25 @@ class Validation:
 
     @classmethod
     def of(cls, pool: Pool) -> Validation:
-        """Choose the colours of a pool, which has guesses."""
+        """Choose the colours of a pool."""
         return cls(pool, random_palettes(pool.counts, torch.Generator(pool.counts.device).manual_seed(0)))
 
     @torch.no_grad()
-    def dice(self, network: Network) -> dict[str, float]:
-        """Mean Dice of ``model``, and of ``guess`` if there is one, over classes and episodes."""
+    def dice(self, network: Network) -> float:
+        """Mean Dice over classes and episodes."""
         if isinstance(network, Micro):
-            return {"model": float(micro_dice(network, self.pool).mean())}
-        painted, guessed = [], []
+            return float(micro_dice(network, self.pool).mean())
+        painted = []
         training = network.training
         network.eval()
         for members in torch.split(torch.arange(len(self.pool), device=self.colours.device), TOGETHER):
-            images, targets, guesses = torch.split(in_colours(self.pool, members, self.colours[members]), 3, dim=2)
+            images, targets = torch.split(in_colours(self.pool, members, self.colours[members]), 3, dim=2)
             panels = normalize(images)
             with torch.autocast(panels.device.type, torch.bfloat16, enabled=panels.device.type == "cuda"):
-                out = network(
-                    panels[:, -1],
-                    panels[:, :-1],
-                    normalize(targets[:, :-1]),
-                    ensemble="feature",
-                    guesses=normalize(guesses) if network.config.primed else None,
-                )
+                out = network(panels[:, -1], panels[:, :-1], normalize(targets[:, :-1]), ensemble="feature")
             painted.append(denormalize(out.float()))
-            guessed.append(guesses[:, -1])
         network.train(training)
-        labels = self.pool.labels[:, -1]
-        return {
-            name: float(dice(torch.cat(parts), labels, self.colours, self.pool.counts).mean())
-            for name, parts in (("model", painted), ("guess", guessed))
-        }
+        return float(dice(torch.cat(painted), self.pool.labels[:, -1], self.colours, self.pool.counts).mean())
 
 
 def dice(painted: Tensor, labels: Tensor, colours: Tensor, counts: Tensor) -> Tensor:
