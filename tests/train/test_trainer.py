@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from napari_incontext_seg.errors import FileError, InputError, ModelError
-from napari_incontext_seg.model import SegGptConfig, create_model
+from napari_incontext_seg.model import MicroConfig, SegGptConfig, create_model
 from napari_incontext_seg.model.checkpoint import load_model
 from napari_incontext_seg.train import state as state_module
 from napari_incontext_seg.train.config import (
@@ -230,11 +230,29 @@ def test_the_configs_that_come_with_the_project_can_be_read(file: Path) -> None:
         ({"batch": {"pool": 2, "size": 4}}, "pool must hold a batch"),
         ({"batch": {"crop": 2.0}}, "must be in"),
         ({"report": {"log_steps": 0}}, "must be positive"),
+        ({"model": {"network": "unicorn"}}, "network must be one of seggpt, micro; got 'unicorn'"),
+        ({"model": {"network": ["micro"]}}, "network must be one of seggpt, micro"),
+        ({"model": {"network": "micro", "window": [64, 64]}}, r"model\.window is not known"),
+        ({"model": {"network": "micro", "channels": [8, "8"]}}, r"model\.channels must be a list of int"),
+        ({"model": {"network": "micro", "width": 18}}, "width must divide by 4"),
+        ({"batch": {"scene": 64, "side": 65}}, "side must be 16 to scene"),
+        ({"batch": {"scene": 48, "side": 48}}, "scene, which must be at least 64"),
     ],
 )
 def test_a_config_that_does_not_fit_says_why(content: dict[str, object], message: str) -> None:
     with pytest.raises((InputError, ModelError), match=message):
         read_table(TrainConfig, content)
+
+
+def test_a_config_says_which_network_it_is_of() -> None:
+    optimizer = {"steps": 1}
+    micro = read_table(TrainConfig, {"model": {"network": "micro", "channels": [8, 16]}, "optimizer": optimizer})
+    assert micro.model == MicroConfig(channels=(8, 16))
+    assert micro.scene == micro.batch.scene
+    named, unnamed = (
+        read_table(TrainConfig, {"model": m, "optimizer": optimizer}) for m in ({"network": "seggpt"}, {})
+    )
+    assert named.model == unnamed.model == SegGptConfig()
 
 
 def test_a_config_file_is_named_in_its_errors(tmp_path: Path) -> None:
@@ -261,8 +279,32 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_training_runs_on_a_bare_machine(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", BARE, "train", str(ROOT / "configs" / "tiny.toml")]
+MICRO = """
+[model]
+network = "micro"
+channels = [8, 8]
+width = 16
+depth = 1
+[batch]
+size = 2
+pool = 4
+scene = 64
+side = 32
+[optimizer]
+steps = 4
+[report]
+log_steps = 2
+validation_episodes = 2
+"""
+
+
+@pytest.mark.parametrize("network", ["seggpt", "micro"])
+def test_training_runs_on_a_bare_machine(tmp_path: Path, network: str) -> None:
+    config = ROOT / "configs" / "tiny.toml"
+    if network == "micro":
+        config = tmp_path / "micro.toml"
+        config.write_text(MICRO)
+    command = [sys.executable, "-c", BARE, "train", str(config)]
     result = subprocess.run(
         [*command, "--out", str(tmp_path / "run"), "--device", "cpu"], capture_output=True, text=True
     )

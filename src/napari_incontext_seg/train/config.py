@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 from ..errors import FileError, InContextError, InputError
 from ..model.config import SegGptConfig
 from ..model.micro import MicroConfig
-from .episodes import EpisodeConfig
+from .episodes import SMALLEST, EpisodeConfig
 
 Table = TypeVar("Table")
 
@@ -67,8 +67,10 @@ class BatchConfig:
             raise InputError(f"the pool must hold a batch; got a pool of {self.pool} and batches of {self.size}.")
         if not all(0 <= share <= 1 for share in (self.lower_half, self.masked, self.crop, self.stitch, self.balance)):
             raise InputError(f"lower_half, masked, crop, stitch and balance must be in [0, 1]; got {self}.")
-        if not 16 <= self.side <= self.scene:
-            raise InputError(f"side must be 16 to scene; got {self.side} and {self.scene}.")
+        if not 16 <= self.side <= self.scene or self.scene < SMALLEST:
+            raise InputError(
+                f"side must be 16 to scene, which must be at least {SMALLEST}; got {self.side} and {self.scene}."
+            )
         if self.jitter < 0:
             raise InputError(f"jitter must not be negative; got {self.jitter}.")
 
@@ -209,7 +211,7 @@ def read_model(content: Mapping[str, Any]) -> SegGptConfig | MicroConfig:
     networks: dict[Any, type[SegGptConfig] | type[MicroConfig]] = {"seggpt": SegGptConfig, "micro": MicroConfig}
     settings = dict(content)
     name = settings.pop("network", "seggpt")
-    if name not in networks:
+    if not isinstance(name, str) or name not in networks:
         raise InputError(f"model.network must be one of {', '.join(networks)}; got {name!r}.")
     return read_table(networks[name], settings, "model.")
 

@@ -20,8 +20,9 @@ from .optics import form
 from .scenes import FAMILIES
 
 Key = TypeVar("Key", str, bool)
+SMALLEST = 64  # pixels a side of an episode: no scene fits into less
 
-__all__ = ["EpisodeConfig", "Episodes", "generate"]
+__all__ = ["SMALLEST", "EpisodeConfig", "Episodes", "generate"]
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,11 @@ def generate(
     Raises
     ------
     InputError
-        A size below 64 pixels (no scene fits), no episode, or no example.
+        A size below `SMALLEST`, no episode, or no example.
     """
-    if size < 64 or batch < 1 or num_examples < 1:
+    if size < SMALLEST or batch < 1 or num_examples < 1:
         raise InputError(
-            f"episodes need a size of at least 64, a batch and an example; got {size}, {batch}, {num_examples}."
+            f"episodes need a size of at least {SMALLEST}, a batch and an example; got {size}, {batch}, {num_examples}."
         )
     config = config or EpisodeConfig()
     device = torch.device(device)
