@@ -30,7 +30,7 @@ def test_info_tells_versions_devices_and_models(capsys):
     assert facts["models"]["guess"] == "built in"
     assert facts["packages"]["torch"]
     assert main(["info"]) == 0
-    assert "models    guess (built in)" in capsys.readouterr().out
+    assert "models    micro (built in), guess (built in)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("position", ["99", "-1"])

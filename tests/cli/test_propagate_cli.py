@@ -69,6 +69,14 @@ def test_json_report(job, capsys):
     assert not (job / "out.png").exists()
 
 
+@pytest.mark.parametrize("quality", ["fast", "balanced", "best"])
+def test_quality_is_recorded(job, quality):
+    assert run(job, "--model", "guess", "--quality", quality, "--no-picture") == 0
+    out, truth = tifffile.imread(job / "out.tif"), tifffile.imread(job / "truth.tif")
+    assert (out == truth).mean() > 0.95
+    assert json.loads((job / "out.json").read_text())["settings"]["quality"] == quality
+
+
 def test_the_home_folder_is_meant_by_a_tilde(job, monkeypatch):
     monkeypatch.setenv("HOME", str(job))
     monkeypatch.setenv("USERPROFILE", str(job))
@@ -114,7 +122,7 @@ def test_an_existing_output_is_refused_before_any_work(job, capsys):
 def test_control_c_leaves_finished_slices(job, monkeypatch, capsys):
     from napari_incontext_seg.infer import closed_form
 
-    bind, seen = closed_form.GuessPredictor.bind, []
+    bind, seen = closed_form.ClosedFormPredictor.bind, []
 
     def bind_then_interrupt(self, context):
         segment = bind(self, context)
@@ -127,7 +135,7 @@ def test_control_c_leaves_finished_slices(job, monkeypatch, capsys):
 
         return interrupted
 
-    monkeypatch.setattr(closed_form.GuessPredictor, "bind", bind_then_interrupt)
+    monkeypatch.setattr(closed_form.ClosedFormPredictor, "bind", bind_then_interrupt)
     assert run(job) == 1
     assert "stopped" in capsys.readouterr().err
     out = tifffile.imread(job / "out.tif")
@@ -143,6 +151,7 @@ def test_control_c_leaves_finished_slices(job, monkeypatch, capsys):
         (["--range", "7"], "--range must be a:b"),
         (["--range", "3:99"], "the range must lie within 0:5"),
         (["--model", "nonsense"], "no model or file 'nonsense'"),
+        (["--model", "guess", "--ensemble", "spatial"], "ensembles feature or none"),
         (["--device", "abacus"], "unknown device 'abacus'"),
         (["--channels", "5"], "channels must be one to three of 0..0"),
     ],

@@ -70,6 +70,21 @@ def test_a_key_is_tuned_and_used_without_labels(job: Path, capsys: pytest.Captur
     assert key.digest in json.dumps(record)
 
 
+def test_a_seggpt_is_tuned_in_one_colouring_at_any_quality(job: Path) -> None:
+    assert tune(job, "--quality", "best") == 0
+    assert propagate(job, "--key", str(job / "cells.key"), "--quality", "best") == 0
+    labels = ("--labels", str(job / "labels.tif"))
+    assert propagate(job, *labels, "--tune", "0.3s", "--quality", "best", "--overwrite") == 0
+
+
+def test_images_that_are_no_stack_are_painted_at_a_quality(job: Path) -> None:
+    arguments = ["propagate", str(job / "images"), "--labels", str(job / "annotated"), "--out", str(job / "painted")]
+    assert main([*arguments, "--model", "guess", "--quality", "fast", "--no-picture"]) == 0
+    records = [json.loads(file.read_text()) for file in (job / "painted").glob("*.json")]
+    assert records
+    assert all(record["settings"]["quality"] == "fast" for record in records)
+
+
 def test_annotated_slices_stay_as_they_are_with_a_key(job: Path) -> None:
     assert tune(job) == 0
     assert propagate(job, "--key", str(job / "cells.key"), "--labels", str(job / "labels.tif")) == 0

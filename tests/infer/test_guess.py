@@ -61,7 +61,7 @@ def test_scores_are_one_a_class_and_sum_to_about_one(segmenter):
     assert segmenter.ids == (0, PLAIN, STRIPED)
     assert scores.shape == (112, 112, 3)
     assert scores.dtype == np.float32
-    unbiased = scores - segmenter._guess.bias[0, :, 0].numpy()
+    unbiased = scores - segmenter._guesses[0].bias[0, :, 0].numpy()
     np.testing.assert_allclose(unbiased.sum(2), 1, atol=1e-3)
 
 

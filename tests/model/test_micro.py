@@ -111,7 +111,7 @@ def test_it_is_made_by_its_config() -> None:
     made = create_model(TINY)
     assert isinstance(made, Micro)
     assert not made.training
-    assert made.config == TINY == MicroConfig(**{**vars(TINY), "channels": [8, 8]})  # type: ignore[arg-type]
+    assert made.config == TINY == MicroConfig(**{**vars(TINY), "channels": [8, 8]})
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_it_is_made_by_its_config() -> None:
 )
 def test_a_config_that_does_not_fit_says_why(change: dict[str, object], message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        MicroConfig(**{**vars(TINY), **change})  # type: ignore[arg-type]
+        MicroConfig(**{**vars(TINY), **change})
 
 
 # -- the closed form ----------------------------------------------------------------------------------------------

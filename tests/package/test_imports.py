@@ -39,6 +39,22 @@ def test_loads_nothing_heavy(code: str) -> None:
     assert loaded_after(code).isdisjoint(HEAVY)
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import napari_incontext_seg.model",
+        "from napari_incontext_seg import load_predictor; load_predictor('guess')",
+        "import numpy as np\n"
+        "from napari_incontext_seg import Context, Example, load_predictor\n"
+        "plane = np.random.default_rng(0).random((32, 32, 1), np.float32)\n"
+        "load_predictor('auto').bind(Context((Example(plane, plane[..., 0] > 0.5),)))(plane)",
+    ],
+    ids=["model", "guess", "embedded"],
+)
+def test_only_a_seggpt_loads_timm(code: str) -> None:
+    assert loaded_after(code).isdisjoint({"timm", "torchvision", "transformers"})
+
+
 def test_every_public_name_can_be_loaded() -> None:
     import napari_incontext_seg
 

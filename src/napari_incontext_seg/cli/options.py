@@ -24,6 +24,7 @@ KindChoice: TypeAlias = Literal["auto", "semantic", "instance"]
 EnsembleChoice: TypeAlias = Literal["none", "feature", "spatial"]
 DirectionChoice: TypeAlias = Literal["onward", "backward", "both"]
 SelectChoice: TypeAlias = Literal["nearest", "similar"]
+QualityChoice: TypeAlias = Literal["fast", "balanced", "best"]
 
 ModelOption = Annotated[str, typer.Option(help="auto, guess, a known model (incontext-seg weights list), or a file.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -35,6 +36,9 @@ AnnotatedOption = Annotated[
 ]
 KindOption = Annotated[KindChoice, typer.Option(help="semantic: a label is a class; instance: a label is one object.")]
 EnsembleOption = Annotated[EnsembleChoice, typer.Option(help="How a SegGPT joins several examples.")]
+QualityOption = Annotated[
+    QualityChoice, typer.Option(help="fast: one stage, not two; best: the mean of several views or colourings.")
+]
 IgnoreOption = Annotated[int | None, typer.Option(help="This label means 'not annotated' (scribbles: often 0).")]
 AxesOption = Annotated[str | None, typer.Option(help="Axes of IMAGE where the file does not say, such as tzyx.")]
 ChannelsOption = Annotated[str | None, typer.Option(help="Channels to look at, up to three: 0,2.")]

@@ -21,6 +21,7 @@ from .options import (
     KindChoice,
     KindOption,
     ModelOption,
+    QualityOption,
     SelectChoice,
     open_collection,
     parse_duration,
@@ -33,6 +34,7 @@ from .progress import progress_bar
 from .tune import read_key, tuned
 
 if TYPE_CHECKING:
+    from ..core.types import Predictor
     from ..infer.key import Key
     from ..session.report import Report
 
@@ -56,7 +58,10 @@ def propagate(
     model: ModelOption = "auto",
     device: DeviceOption = "auto",
     ensemble: EnsembleOption = "feature",
-    recolour: Annotated[int, typer.Option(min=1, help="Average over this many random colourings (SegGPT).")] = 1,
+    quality: QualityOption = "balanced",
+    recolour: Annotated[
+        int | None, typer.Option(min=1, help="Average over this many random colourings (SegGPT).")
+    ] = None,
     memory: Annotated[int, typer.Option(min=0, help="The last N predicted slices join the examples.")] = 0,
     num_examples: Annotated[
         int | None, typer.Option("--num-examples", min=1, help="Show only N annotated slices at a time; default all.")
@@ -76,7 +81,6 @@ def propagate(
     as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on standard output.")] = False,
 ) -> None:
     """Propagate the annotated slices of a stack, time-lapse or folder to all others."""
-    from ..infer.predictor import load_predictor
     from ..infer.propagate import propagate as start
     from ..io.labels import label_files
     from ..io.paths import input_files, stem
@@ -89,7 +93,7 @@ def propagate(
     known = read_key(key, labels, tune=tune, kind=kind, annotated=annotated)
     chosen = parse_numbers(channels, "--channels") if channels is not None else None
     settings: dict[str, Any] = {
-        "ensemble": ensemble, "recolour": recolour, "memory": memory, "num_examples": num_examples,
+        "ensemble": ensemble, "quality": quality, "recolour": recolour, "memory": memory, "num_examples": num_examples,
         "select": select, "direction": direction, "along": along, "range": span, "annotated": annotated,
         "ignore_label": ignore_label, "axes": axes, "channels": chosen, "tune": seconds,
     }  # fmt: skip
@@ -112,7 +116,7 @@ def propagate(
     stack = open_stack(image, axes=axes, channels=chosen)
     label_stack = open_labels(labels) if labels is not None else None
     annotations = read_annotations(stack, label_stack, annotated, ignore_label) if label_stack is not None else {}
-    predictor = load_predictor(model, device=device, ensemble=ensemble, recolourings=recolour, key=known)
+    predictor = predictor_of(settings, model, device, known)
     run = start(
         stack, annotations, predictor,
         kind=known.kind if known is not None else resolve_kind(kind, annotations.values(), ignore_label),
@@ -134,7 +138,6 @@ def propagate_collection(
     channels: list[int] | None, overwrite: bool, picture: bool, key: Key | None,
 ) -> Report:  # fmt: skip
     """Images that are no stack: label files carry the names of the images that they annotate."""
-    from ..infer.predictor import load_predictor
     from ..io.paths import input_files, stem
     from ..io.storing import check_apart
     from ..session.collection import collection_context, run_to_folder
@@ -142,9 +145,7 @@ def propagate_collection(
     inputs = [*input_files(image), *(input_files(labels) if labels is not None else [])]
     check_apart([out / f"{stem(file)}{suffix}" for file in inputs for suffix in (".tif", ".png")], inputs)
     images, annotations, dtype = open_collection(image, labels, channels)
-    predictor = load_predictor(
-        model, device=device, ensemble=settings["ensemble"], recolourings=settings["recolour"], key=key
-    )
+    predictor = predictor_of(settings, model, device, key)
     ignore = settings["ignore_label"]
     resolved = key.kind if key is not None else resolve_kind(kind, annotations.values(), ignore)
     if settings["tune"] is not None:
@@ -155,6 +156,17 @@ def propagate_collection(
             context=key.context if key is not None else None, dtype=dtype, overwrite=overwrite,
             settings=settings, picture=out / "contact_sheet.png" if picture else None, on_image=advance,
         )  # fmt: skip
+
+
+def predictor_of(settings: dict[str, Any], model: str, device: str, key: Key | None) -> Predictor:
+    """Load the model that the settings ask for."""
+    from ..infer.predictor import load_predictor
+
+    recolourings = 1 if settings["tune"] is not None and settings["recolour"] is None else settings["recolour"]
+    return load_predictor(
+        model, device=device, ensemble=settings["ensemble"], recolourings=recolourings, quality=settings["quality"],
+        key=key,
+    )  # fmt: skip
 
 
 def is_collection(image: Path, out: Path) -> bool:

@@ -26,6 +26,7 @@ from .options import (
     KindChoice,
     KindOption,
     ModelOption,
+    QualityOption,
     open_collection,
     parse_duration,
     parse_numbers,
@@ -54,6 +55,7 @@ def tune(
     model: ModelOption = "auto",
     device: DeviceOption = "auto",
     ensemble: EnsembleOption = "feature",
+    quality: QualityOption = "balanced",
     ignore_label: IgnoreOption = None,
     axes: AxesOption = None,
     channels: ChannelsOption = None,
@@ -74,7 +76,7 @@ def tune(
     chosen = parse_numbers(channels, "--channels") if channels is not None else None
     if one_by_one and (annotated is not None or axes is not None):
         raise InputError("--annotated and --axes are for stacks, and say nothing with --one-by-one: leave them out.")
-    predictor = load_predictor(model, device=device, ensemble=ensemble)
+    predictor = load_predictor(model, device=device, ensemble=ensemble, recolourings=1, quality=quality)
     if one_by_one:
         images, annotations, _ = open_collection(image, labels, chosen)
         resolved = resolve_kind(kind, annotations.values(), ignore_label)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..core.types import Predictor
 from ..errors import ModelError
-from .closed_form import GuessPredictor, Quality
+from .closed_form import QUALITIES, GuessPredictor, Quality
 from .device import resolve_device
 from .tuning import apply_key
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .painting import Ensemble
 
 EMBEDDED = "micro"
+BEST_RECOLOURINGS = 4
 
 
 def load_predictor(
@@ -23,7 +24,7 @@ def load_predictor(
     *,
     device: str = "auto",
     ensemble: Ensemble = "feature",
-    recolourings: int = 1,
+    recolourings: int | None = None,
     quality: Quality = "balanced",
     key: Key | str | Path | None = None,
 ) -> Predictor:
@@ -36,11 +37,14 @@ def load_predictor(
         weights), the name of known weights that were fetched before, or a checkpoint file or folder.
     device
         ``auto``, ``cpu``, ``cuda``, ``mps``.
-    ensemble, recolourings
-        How several examples and colourings are used: see `SegGptPredictor` and `ClosedFormPredictor`; the closed forms
-        ``micro`` and ``guess`` know no colours.
+    ensemble
+        How several examples are used: see `SegGptPredictor` and `ClosedFormPredictor`.
+    recolourings
+        Random colourings that a SegGPT averages over; the closed forms ``micro`` and ``guess`` know no colours.
+        Default: what the quality says.
     quality
-        ``fast``, ``balanced`` or ``best``: `ClosedFormPredictor` says what that means.
+        ``fast``, ``balanced`` or ``best``: `ClosedFormPredictor` says what that means. A SegGPT without a key averages
+        over 4 recolourings for ``best``.
     key
         What a tuning of this model learned, or its file: see `tune`.
 
@@ -56,8 +60,12 @@ def load_predictor(
         No such device.
     """
     if key is not None:
-        plain = load_predictor(model, device=device, ensemble=ensemble, recolourings=recolourings, quality=quality)
+        plain = load_predictor(
+            model, device=device, ensemble=ensemble, recolourings=recolourings or 1, quality=quality
+        )  # fmt: skip
         return apply_key(plain, key)
+    if quality not in QUALITIES:
+        raise ModelError(f"quality must be one of {', '.join(QUALITIES)}; got {quality!r}.")
     where = resolve_device(device)
     name = str(model)
     if name == "guess":
@@ -75,6 +83,8 @@ def load_predictor(
         )
     from .painting import SegGptPredictor  # timm takes seconds to import
 
+    if recolourings is None:
+        recolourings = BEST_RECOLOURINGS if quality == "best" else 1
     return SegGptPredictor(
         loaded.network,
         name=loaded.name,
