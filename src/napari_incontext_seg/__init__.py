@@ -1,4 +1,4 @@
-"""In-context segmentation: annotate one plane, and a SegGPT model paints the same thing everywhere else.
+"""In-context segmentation: annotate one plane, and a model paints the same thing everywhere else.
 
 The names below are loaded when first used: importing the package loads neither torch nor napari.
 """

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from napari_incontext_seg.errors import ModelError
 from napari_incontext_seg.model import Micro, MicroConfig
 from napari_incontext_seg.model.checkpoint import load_model
 from napari_incontext_seg.train.config import BatchConfig, OptimizerConfig, ReportConfig, TrainConfig
@@ -140,3 +141,15 @@ def test_all_views_of_all_episodes_are_cropped_at_one_place() -> None:
     assert part.shape == (2, 3, 4, 4, 4)
     assert (part == part[:1, :1, :1]).all()
     assert (part[0, 0, 0, 1] - part[0, 0, 0, 0]).tolist() == [10] * 4
+
+
+def test_a_run_can_begin_with_weights_but_only_of_the_same_network(tmp_path: Path) -> None:
+    train(TINY, tmp_path / "first", CPU, say=quiet)
+    weights = tmp_path / "first" / WEIGHTS
+    still = replace(TINY, optimizer=OptimizerConfig(steps=1, learning_rate=1e-12))
+    train(still, tmp_path / "second", CPU, start=weights, say=quiet)
+    pairs = zip(*(load_model(f).network.parameters() for f in (weights, tmp_path / "second" / WEIGHTS)), strict=True)
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in pairs)
+    other = replace(TINY, model=MicroConfig(channels=(8, 8), width=8, depth=1, num_heads=2, features=6))
+    with pytest.raises(ModelError, match="the config asks for"):
+        train(other, tmp_path / "third", CPU, start=weights, say=quiet)

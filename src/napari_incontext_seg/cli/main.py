@@ -37,7 +37,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     name="incontext-seg",
     cls=Commands,
-    help="Annotate one slice, frame or image, and a SegGPT model paints the same thing everywhere else.",
+    help="Annotate one slice, frame or image, and a model paints the same thing everywhere else.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

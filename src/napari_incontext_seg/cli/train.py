@@ -12,6 +12,7 @@ import typer
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to train, as in configs/micro.toml.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: state, log, weights.")] = Path("training"),
+    start: Annotated[Path | None, typer.Option(help="Weights to begin with, of the same network.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     seconds: Annotated[float, typer.Option(help="Stop after so many seconds, to be resumed.")] = math.inf,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -26,6 +27,7 @@ def train(
         settings,
         out,
         resolve_device(device),
+        start=start,
         resume=resume,
         seconds=seconds,
         say=lambda line: print(line, flush=True),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FileError, ModelError
-from ..model.checkpoint import save_model
+from ..model.checkpoint import load_model, save_model
 from ..model.losses import masked_smooth_l1
 from ..model.micro import Micro
 from ..model.registry import Network, create_model
@@ -90,6 +90,15 @@ class Run:
         seed = seed_of(config.seed, HELD_OUT)
         return Validation.of(self._made(seed, config.report.validation_episodes, config.batch.examples[0]))
 
+    def begin_with(self, weights: Path) -> None:
+        """Take over the weights of a file. Raises ModelError if they are those of another network."""
+        loaded = load_model(weights)
+        if loaded.config != self.config.model:
+            raise ModelError(f"{weights} holds {loaded.config}, the config asks for {self.config.model}.")
+        for network in (self.network, self.average):
+            if network is not None:
+                network.load_state_dict(loaded.network.state_dict())
+
     def save(self, folder: Path) -> None:
         """Save the state. Raises ModelError if training diverged: the last state remains."""
         if not all(parameter.isfinite().all() for parameter in self.network.parameters()):
@@ -137,6 +146,7 @@ def train(
     folder: Path,
     device: torch.device,
     *,
+    start: Path | None = None,
     resume: bool = False,
     seconds: float = math.inf,
     say: Say = print,
@@ -145,6 +155,8 @@ def train(
 
     Parameters
     ----------
+    start
+        Weights of the config's network to begin with, rather than with random ones.
     resume
         Go on with the state in ``folder``.
     seconds
@@ -157,7 +169,7 @@ def train(
     FileError
         There is a state already, or none to resume, or nothing can be written.
     ModelError
-        Training diverged.
+        Training diverged; the weights to begin with are of another network.
     """
     started = time.monotonic()
     if not resume and find_states(folder):
@@ -165,6 +177,8 @@ def train(
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
     run = Run(config, device)
+    if start is not None:
+        run.begin_with(start)
     if resume:
         run.progress = load_state(folder, run.network, run.average, run.optimizer)
     try:

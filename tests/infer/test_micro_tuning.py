@@ -1,0 +1,114 @@
+"""Adapter tuning of the embedded network: on crops of the annotated slices, judged where it did not learn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_incontext_seg.core.types import Context, Example
+from napari_incontext_seg.errors import KeyFileError
+from napari_incontext_seg.infer.key import Key
+from napari_incontext_seg.infer.micro import MicroPredictor
+from napari_incontext_seg.infer.micro_tuning import NetworkTuner
+from napari_incontext_seg.infer.tuning import apply_key, tune
+from napari_incontext_seg.model.micro import Micro, MicroConfig
+
+CONFIG = MicroConfig(channels=(8, 8), width=16, depth=1, num_heads=2, features=4)
+
+
+def predictor(seed: int = 0) -> MicroPredictor:
+    torch.manual_seed(seed)
+    return MicroPredictor(Micro(CONFIG), name="tiny", digest=f"digest-{seed}")
+
+
+@pytest.fixture
+def context() -> Context:
+    """Discs on noise, many enough that some can be held out; a corner is not annotated."""
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[:96, :160]
+    labels = ((((y % 24) - 12) ** 2 + ((x % 24) - 12) ** 2) < 40).astype(np.uint32)
+    image = (0.3 + 0.4 * labels + 0.1 * random.standard_normal(labels.shape)).clip(0, 1).astype(np.float32)
+    valid = np.ones(labels.shape, bool)
+    valid[:10, :10] = False
+    return Context((Example(image, labels, valid),))
+
+
+def test_tuning_repeats_itself_and_leaves_the_model_as_it_was(context: Context) -> None:
+    model = predictor()
+    before = [p.clone() for p in model.network.parameters()]
+    first, second = (tune(model, context, seconds=None, steps=2, seed=3) for _ in range(2))
+    assert first.method == "adapter"
+    assert first.learned.steps == 2
+    assert first.learned.before is not None
+    assert first.tensors.keys() == second.tensors.keys()
+    assert all(np.array_equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
+    assert all(torch.equal(p, b) for p, b in zip(model.network.parameters(), before, strict=True))
+
+
+def test_the_loss_falls(context: Context) -> None:
+    tuner = NetworkTuner(predictor(), context)
+    losses = [tuner.step(0.2) for _ in range(25)]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+def test_what_is_held_out_is_never_learned_from(context: Context) -> None:
+    tuner = NetworkTuner(predictor(), context)
+    tile = tuner.held_out[0]
+    assert tile is not None
+    (example,) = context.examples
+    labels = example.labels.copy()
+    labels[tile.area] = 1 - labels[tile.area]
+    other = NetworkTuner(predictor(), Context((replace(example, labels=labels),)))
+    other.held_out = tuner.held_out
+    crops = [[t._crop() for _ in range(5)] for t in (tuner, other)]
+    for (image, truth), (other_image, other_truth) in zip(*crops, strict=True):
+        assert torch.equal(image, other_image)
+        assert torch.equal(truth, other_truth)
+
+
+def test_a_key_of_kept_tuning_paints_with_the_tuned_network(context: Context, tmp_path: Path) -> None:
+    model, tuned = predictor(), predictor(1).network
+    tensors = {name: value.half().numpy() for name, value in tuned.state_dict().items()}
+    learned = replace(tune(model, context, seconds=None, steps=1).learned, before=0.1, after=0.2, kept=True)
+    key = Key.load(Key("adapter", model.name, model.digest, context, tensors, learned).save(tmp_path / "key"))
+    keyed = apply_key(model, key)
+    rounded = {name: torch.tensor(values).float() for name, values in tensors.items()}
+    tuned.load_state_dict(rounded)
+    image = context.examples[0].image
+    np.testing.assert_array_equal(
+        keyed.bind(context)(image).labels, model.with_network(tuned).bind(context)(image).labels
+    )
+    assert keyed.digest != model.digest
+
+
+def test_tuning_that_was_not_kept_paints_as_before(context: Context) -> None:
+    model = predictor()
+    key = tune(model, context, seconds=None, steps=1)
+    unkept = Key("adapter", model.name, model.digest, context, {}, replace(key.learned, kept=False))
+    image = context.examples[0].image
+    np.testing.assert_array_equal(
+        apply_key(model, unkept).bind(context)(image).labels, model.bind(context)(image).labels
+    )
+
+
+def test_keys_that_do_not_fit_are_refused(context: Context) -> None:
+    model = predictor()
+    learned = replace(tune(model, context, seconds=None, steps=1).learned, before=0.1, after=0.2, kept=True)
+    wrong = {"norm.weight": np.ones(3, np.float16)}
+    with pytest.raises(KeyFileError, match="does not fit"):
+        apply_key(model, Key("adapter", model.name, model.digest, context, wrong, learned))
+    with pytest.raises(KeyFileError, match="learned with the model"):
+        apply_key(predictor(1), Key("adapter", model.name, model.digest, context, {}, learned))
+
+
+def test_a_slice_smaller_than_a_crop_can_be_tuned_on() -> None:
+    random = np.random.default_rng(1)
+    labels = np.zeros((40, 50), np.uint32)
+    labels[5:30:8, 5:45] = 2
+    image = (0.5 * (labels > 0) + 0.2 * random.random(labels.shape)).astype(np.float32)
+    tuner = NetworkTuner(predictor(), Context((Example(image, labels),)))
+    assert np.isfinite(tuner.step(0.5))
