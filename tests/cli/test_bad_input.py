@@ -22,7 +22,7 @@ from PIL import Image
 
 import napari_incontext_seg
 from napari_incontext_seg.cli.main import main
-from napari_incontext_seg.infer.closed_form import GuessPredictor
+from napari_incontext_seg.infer.closed_form import ClosedFormPredictor
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_a_disk_that_fills_up_keeps_what_is_finished_and_says_where(job, capsys,
 # -- cut short --------------------------------------------------------------------------------------------------------
 def fail_at_third_plane(monkeypatch, error):
     """Let the predictor paint two planes and then raise."""
-    bind, seen = GuessPredictor.bind, []
+    bind, seen = ClosedFormPredictor.bind, []
 
     def bind_then_fail(self, context):
         segment = bind(self, context)
@@ -156,7 +156,7 @@ def fail_at_third_plane(monkeypatch, error):
 
         return segment_or_fail
 
-    monkeypatch.setattr(GuessPredictor, "bind", bind_then_fail)
+    monkeypatch.setattr(ClosedFormPredictor, "bind", bind_then_fail)
 
 
 @pytest.mark.parametrize(
