@@ -1,15 +1,11 @@
-"""The guess on the examples themselves, held out, and scores as shares."""
+"""The guess on the example itself, held out."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
-from napari_incontext_seg.infer.guess import Guess, fit, shares
+from napari_incontext_seg.infer.guess import Guess, fit
 
 
 def noise_with_labels(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -38,23 +34,3 @@ def test_each_of_several_examples_has_its_own_held_out_guess() -> None:
     guess: Guess = fit(shown, samples=3000)
     for number, (images, targets, _) in enumerate(shown):
         assert accuracy(guess.paint_example(images, number), targets) > 0.9
-
-
-@settings(deadline=None)
-@given(arrays(np.float32, (3, 4, 1, 2), elements=st.floats(-2, 3, width=32)))
-def test_shares_sum_to_one_and_keep_the_order(scores: np.ndarray) -> None:
-    found = shares(torch.tensor(scores))
-    assert found.min() >= 0
-    torch.testing.assert_close(found.sum(1), torch.ones(3, 1, 2))
-    order = torch.tensor(scores).argsort(1)
-    assert (found.gather(1, order).diff(dim=1) >= -1e-6).all()
-
-
-def test_scores_that_are_shares_stay_as_they_are() -> None:
-    scores = torch.tensor([0.2, 0.5, 0.3]).view(1, 3, 1, 1)
-    torch.testing.assert_close(shares(scores), scores)
-
-
-def test_the_half_way_mark_of_two_classes_is_where_their_scores_are_equal() -> None:
-    scores = torch.tensor([[0.4, 0.4], [0.7, 0.5]]).view(2, 2, 1, 1)
-    torch.testing.assert_close(shares(scores)[:, 1].flatten(), torch.tensor([0.5, 0.4]))

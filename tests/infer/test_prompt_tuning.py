@@ -133,7 +133,7 @@ def test_tuning_helps_where_it_can() -> None:
 def test_a_key_that_was_not_kept_paints_as_the_untuned_model() -> None:
     predictor, context = tiny(), Context((discs(),))
     key = PromptTuner(predictor, context).key(
-        PromptTuner(predictor, context).prompts(), tune(predictor, context, steps=1).learned
+        PromptTuner(predictor, context).found(), tune(predictor, context, steps=1).learned
     )
     plane = discs(7).image
     untuned, keyed = predictor.bind(context)(plane), apply_key(predictor, key).bind(context)(plane)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -32,7 +33,7 @@ VIEWS: tuple[View, ...] = (
 )
 
 
-class ClosedFormPredictor:
+class ClosedFormPredictor(ABC):
     """Paints by ridge regression on what it sees of the examples.
 
     Parameters
@@ -80,9 +81,9 @@ class ClosedFormPredictor:
             del self._segmenters[next(iter(self._segmenters))]
         return segmenter
 
+    @abstractmethod
     def see(self, planes: Tensor) -> Tensor:
         """Features (B, F, Y, X) of standardised planes (B, C, Y, X)."""
-        raise NotImplementedError
 
 
 class GuessPredictor(ClosedFormPredictor):
@@ -107,7 +108,7 @@ class ClosedFormSegmenter:
 
     def __init__(self, predictor: ClosedFormPredictor, context: Context) -> None:
         self.predictor, self.context = predictor, context
-        self.ids = context.ids if context.kind == "semantic" else tuple(sorted({min(i, 1) for i in context.ids}))
+        self.ids = class_ids(context)
         shown = [self._shown(e) for e in context.examples]
         parts = [[s] for s in shown] if predictor.ensemble == "none" else [shown]
         self._guesses = [self._fitted(part, predictor.see) for part in parts]
@@ -173,6 +174,11 @@ class ClosedFormSegmenter:
         targets = np.stack([(labels == i) & example.valid for i in self.ids]).astype(np.float32)
         valid, device = torch.tensor(example.valid), self.predictor.device
         return self._tensor(example.image), torch.tensor(targets, device=device)[None], valid.to(device)[None]
+
+
+def class_ids(context: Context) -> tuple[int, ...]:
+    """Ids of the classes that are scored; for kind ``instance`` 1 stands for every object."""
+    return context.ids if context.kind == "semantic" else tuple(sorted({min(i, 1) for i in context.ids}))
 
 
 def _last(scores: Tensor) -> NDArray[np.float32]:

@@ -177,22 +177,6 @@ def fit(
     return Guess(centre, spread, first, second, weights @ mixing, final, bias[..., None], crossed, held_out, grids, see)
 
 
-def shares(scores: Tensor) -> Tensor:
-    """The nearest shares of classes, each at least 0 and together 1, to scores (B, K, H, W); the order is kept.
-
-    Painted in colours, shares show what the scores say: the nearest colour is, for two classes, that of the larger.
-
-    References
-    ----------
-    Duchi et al., Efficient projections onto the l1-ball (2008).
-    """
-    ordered = scores.sort(dim=1, descending=True).values
-    ranks = torch.arange(1, scores.shape[1] + 1, device=scores.device, dtype=scores.dtype).view(1, -1, 1, 1)
-    excess = (ordered.cumsum(1) - 1) / ranks
-    kept = (ordered > excess).sum(1, keepdim=True)
-    return (scores - excess.gather(1, kept - 1)).clamp_min(0)
-
-
 def image_features(adapted: Tensor) -> Tensor:
     """Filter responses (B, F, H, W) of standardised planes (B, C, H, W)."""
     return torch.cat([filter_responses(adapted), line_responses(adapted)], dim=1)

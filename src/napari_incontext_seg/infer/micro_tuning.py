@@ -18,12 +18,14 @@ from torch import Tensor
 from ..core.metrics import dice
 from ..core.tiling import Tile
 from ..core.types import Context, Example
+from ..errors import KeyFileError
 from ..model.losses import painting_loss
 from ..model.micro import Micro
+from .closed_form import class_ids
 from .held_out import hold_out
-from .key import Key, Learned
-from .queries import lit
-from .tuning import Budget
+from .key import Key
+from .queries import lit, turning
+from .tuning import Budget, learn
 
 if TYPE_CHECKING:
     from .micro import MicroPredictor
@@ -39,24 +41,8 @@ TRIES = 8  # crops drawn, of which the first that shows an object is taken
 def tune_network(predictor: MicroPredictor, context: Context, budget: Budget) -> Key:
     """Tune the network: see `infer.tuning.tune`."""
     tuner = NetworkTuner(predictor, context, budget.seed)
-    best, before = tuner.weights(), tuner.judge()
-    judging = budget.elapsed
-    after, steps, looked = before, 0, 0
-    while before is not None and not budget.stopped and (steps == 0 or budget.share(steps, judging) < 1):
-        tuner.step(budget.share(steps, judging))
-        steps += 1
-        budget.on_progress(budget.share(steps))
-        over = budget.share(steps, judging) >= 1 or budget.stopped
-        if over or budget.share(steps, judging) * LOOKS >= looked + 1:
-            looked += 1
-            score = tuner.judge()
-            if score is not None and after is not None and score > after:
-                best, after = tuner.weights(), score
-    if not budget.stopped:
-        budget.on_progress(1.0)
-    kept = before is not None and after is not None and after > before
-    learned = Learned(round(budget.elapsed, 3), steps, before, after, kept, budget.seed)
-    return Key("adapter", predictor.name, predictor.digest, context, best if kept else {}, learned)
+    best, learned = learn(tuner, budget, LOOKS)
+    return Key("adapter", predictor.name, predictor.digest, context, best if learned.kept else {}, learned)
 
 
 class NetworkTuner:
@@ -75,7 +61,7 @@ class NetworkTuner:
     def __init__(self, predictor: MicroPredictor, context: Context, seed: int = 0) -> None:
         self.predictor, self.network = predictor, deepcopy(predictor.network).train()
         self.context = context
-        self.ids = context.ids if context.kind == "semantic" else tuple(sorted({min(i, 1) for i in context.ids}))
+        self.ids = class_ids(context)
         examples = [replace(e, labels=self._classes(e)) for e in context.examples]
         self.held_out = [hold_out(e, (e.labels.shape[0] // 2, e.labels.shape[1] // 2)) for e in examples]
         self.examples = examples
@@ -117,7 +103,7 @@ class NetworkTuner:
             scores += [dice(found, truth, [i]) for i in self.ids if i and (truth == i).any()]
         return float(np.mean(scores)) if scores else None
 
-    def weights(self) -> dict[str, NDArray[np.float16]]:
+    def found(self) -> dict[str, NDArray[np.float16]]:
         """The network's weights as a key keeps them."""
         return {name: value.detach().cpu().half().numpy() for name, value in self.network.state_dict().items()}
 
@@ -133,13 +119,7 @@ class NetworkTuner:
         image = lit(example.image, self.random)[area]
         labels, valid = example.labels[area], example.valid[area]
         image, labels, valid = (_filled(a) for a in (image, labels, valid))
-        up, left, swap = (bool(b) for b in self.random.integers(0, 2, 3))
-
-        def turned(array: NDArray[Any]) -> NDArray[Any]:
-            array = array[::-1] if up else array
-            array = array[:, ::-1] if left else array
-            return np.ascontiguousarray(array.swapaxes(0, 1) if swap else array)
-
+        turned = turning(True, self.random)
         image, labels, valid = turned(image), turned(labels), turned(valid)
         truth = np.stack([(labels == i) & valid for i in self.ids], axis=-1).reshape(-1, len(self.ids))
         mean, deviation = example.image.mean((0, 1)), example.image.std((0, 1)) + 1e-3
@@ -165,11 +145,7 @@ class NetworkTuner:
 def _filled(array: NDArray[Any]) -> NDArray[Any]:
     """Mirrored at the border up to (SIDE, SIDE, ...), where a slice is smaller."""
     missing = [(0, max(0, SIDE - n)) for n in array.shape[:2]]
-    return (
-        np.pad(array, [*missing, *[(0, 0)] * (array.ndim - 2)], mode="symmetric")
-        if any(after for _, after in missing)
-        else array
-    )
+    return np.pad(array, [*missing, *[(0, 0)] * (array.ndim - 2)], mode="symmetric")
 
 
 def adapted(network: Micro, key: Key) -> Micro:
@@ -180,8 +156,6 @@ def adapted(network: Micro, key: Key) -> Micro:
     KeyFileError
         The key's tensors are not those of the network.
     """
-    from ..errors import KeyFileError
-
     if not key.tensors and not key.learned.kept:
         return network
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}

@@ -8,7 +8,6 @@ Source: arXiv 2304.03284 (SegGPT), section 3.4.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -33,7 +32,7 @@ from .key import Key, Learned
 from .keyed import check_recolourings
 from .painting import Prompt, SegGptPredictor, SegGptSegmenter, as_colours, three_channels
 from .queries import Query, draw_query
-from .tuning import Budget
+from .tuning import Budget, learn
 
 MAX_PROMPTS = 8  # examples that become prompts; with more, the others are only asked about
 MAX_SHOWN = 2  # prompts shown at once
@@ -50,27 +49,9 @@ def tune_prompt(predictor: SegGptPredictor, context: Context, budget: Budget) ->
     """Tune the prompt: see `infer.tuning.tune`."""
     check_recolourings(predictor)
     tuner = PromptTuner(predictor, context, budget.seed)
-    start = time.perf_counter()
-    best, before = tuner.prompts(), tuner.judge()
-    look = time.perf_counter() - start
-    after, steps, looked, reserve = before, 0, 0, 0.0
     with frozen(predictor.network):
-        while before is not None and not budget.stopped and (steps == 0 or budget.share(steps, reserve) < 1):
-            start = time.perf_counter()
-            tuner.step(budget.share(steps))
-            steps += 1
-            reserve = max(reserve, time.perf_counter() - start + look)  # for one more step, and to judge it
-            budget.on_progress(budget.share(steps))
-            over = budget.share(steps, reserve) >= 1 or budget.stopped
-            if over or budget.share(steps) * LOOKS >= looked + 1:
-                looked = int(budget.share(steps) * LOOKS)
-                score = tuner.judge()
-                if score is not None and after is not None and score > after:
-                    best, after = tuner.prompts(), score
-    if not budget.stopped:
-        budget.on_progress(1.0)
-    kept = before is not None and after is not None and after > before
-    return tuner.key(best, Learned(round(budget.elapsed, 3), steps, before, after, kept, budget.seed))
+        best, learned = learn(tuner, budget, LOOKS)
+    return tuner.key(best, learned)
 
 
 class PromptTuner:
@@ -156,7 +137,7 @@ class PromptTuner:
             scores.append(self._dice(number, tile, prompt))
         return float(np.mean(scores)) if scores else None
 
-    def prompts(self) -> Prompts:
+    def found(self) -> Prompts:
         """The prompts as a key keeps them: images and targets (K, 3, H, W)."""
         images, targets = (t.detach().cpu().numpy().astype(np.float16) for t in (self.images, self.targets))
         return images, targets

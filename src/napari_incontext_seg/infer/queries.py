@@ -85,7 +85,7 @@ def draw_query(
     canvas = fit_canvas((sides[0], sides[1]), window, keep_aspect=False)
     image = canvas.place_image(lit(example.image[crop.area], random))
     labels, counted = canvas.place_labels(example.labels[crop.area]), canvas.place_labels(counted[crop.area])
-    turn = _turn(window[0] == window[1], random)
+    turn = turning(window[0] == window[1], random)
     image, labels, counted = turn(image), turn(labels), turn(counted)
     return Query(image, labels, balanced(labels, counted), asked)
 
@@ -119,7 +119,7 @@ def _part(whole: Tile, sides: list[int], random: np.random.Generator) -> Tile:
     return Tile(y, y + sides[0], x, x + sides[1])
 
 
-def _turn(square: bool, random: np.random.Generator) -> Callable[[NDArray[Any]], NDArray[Any]]:
+def turning(square: bool, random: np.random.Generator) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """A random mirroring, and, of squares, exchange of axes."""
     up, left, swap = (bool(b) for b in random.integers(0, 2, 3))
 

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from ..core.types import Context, Predictor
 from ..errors import InputError
-from .key import Key
+from .key import Key, Learned
 from .memory import memory_errors
+
+Found = TypeVar("Found", covariant=True)
 
 
 def _ignore(_: object) -> None:
@@ -79,6 +81,46 @@ class Tunable(Predictor, Protocol):
     def with_key(self, key: Key) -> Predictor:
         """Return a predictor that uses a key. Raises KeyFileError if it is another model's."""
         ...
+
+
+class Learner(Protocol[Found]):
+    """Something that is learned step by step, and judged where it did not learn."""
+
+    def step(self, share: float, /) -> float:
+        """Take a step, ``share`` of the tuning being over; return the loss."""
+        ...
+
+    def judge(self) -> float | None:
+        """Dice on what is held out; None if nothing is."""
+        ...
+
+    def found(self) -> Found:
+        """A copy of what is learned so far."""
+        ...
+
+
+def learn(learner: Learner[Found], budget: Budget, looks: int) -> tuple[Found, Learned]:
+    """Take steps until the budget is spent, and return the best that was found in about ``looks`` judgements."""
+    start = time.perf_counter()
+    best, before = learner.found(), learner.judge()
+    look = time.perf_counter() - start
+    after, steps, looked, reserve = before, 0, 0, 0.0
+    while before is not None and not budget.stopped and (steps == 0 or budget.share(steps, reserve) < 1):
+        start = time.perf_counter()
+        learner.step(budget.share(steps))
+        steps += 1
+        reserve = max(reserve, time.perf_counter() - start + look)  # for one more step, and to judge it
+        budget.on_progress(budget.share(steps))
+        over = budget.share(steps, reserve) >= 1 or budget.stopped
+        if over or budget.share(steps) * looks >= looked + 1:
+            looked = int(budget.share(steps) * looks)
+            score = learner.judge()
+            if score is not None and after is not None and score > after:
+                best, after = learner.found(), score
+    if not budget.stopped:
+        budget.on_progress(1.0)
+    kept = before is not None and after is not None and after > before
+    return best, Learned(round(budget.elapsed, 3), steps, before, after, kept, budget.seed)
 
 
 def tune(
