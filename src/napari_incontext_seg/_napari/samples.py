@@ -1,38 +1,38 @@
-"""Sample data for napari's File > Open Sample."""
+"""Sample data for napari's File > Open Sample: ready to be propagated, one slice annotated."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
-from ..core.stack import Stack
+import numpy as np
+
 from ..io.samples import sample
-
-LayerData = tuple[Any, dict[str, Any], str]
+from .layer_data import LayerData, layer_data
 
 
 def ovule() -> list[LayerData]:
-    """Return a light-sheet stack and its annotated cell walls."""
+    """Return a light-sheet stack whose cell walls are annotated in one slice."""
     return sample_layers("ovule")
 
 
 def nuclei() -> list[LayerData]:
-    """Return a series of fluorescence images and their annotated nuclei."""
+    """Return a series of fluorescence images, of which one has its nuclei annotated."""
     return sample_layers("nuclei")
 
 
 def sample_layers(name: str) -> list[LayerData]:
-    """Return a bundled sample as napari layer data: an image and a labels layer."""
+    """Return a bundled sample as napari layer data.
+
+    An image, a labels layer that holds the annotation of one slice, the one that napari opens at, and under it, hidden,
+    the labels of all slices to compare with.
+    """
     data = sample(name)
-    return [layer_data(data.image, f"{name} image", "image"), layer_data(data.labels, f"{name} labels", "labels")]
-
-
-def layer_data(stack: Stack, name: str, layer_type: str) -> LayerData:
-    """Return a stack as napari layer data, its scale, position, units and axis names kept."""
-    where = {
-        "name": name,
-        "scale": stack.scale,
-        "translate": stack.translate,
-        "units": tuple(unit or "pixel" for unit in stack.units),
-        "axis_labels": tuple(stack.axes),
-    }
-    return stack.data, where, layer_type
+    truth = np.asarray(data.labels.data)
+    annotated = np.zeros_like(truth)
+    shown = (len(truth) - 1) // 2
+    annotated[shown] = truth[shown]
+    return [
+        layer_data(data.image, name, "image", metadata={"licence": data.licence, "source": data.source}),
+        layer_data(data.labels, f"{name} truth", "labels", visible=False),
+        layer_data(replace(data.labels, data=annotated), f"{name} labels", "labels"),
+    ]
