@@ -15,6 +15,7 @@ from ..core.palette import scores_to_labels
 from ..core.types import Context, Example, Labels, Plane, Segmentation
 from ..errors import InputError, ModelError
 from .guess import Guess, Respond, Shown, fit, image_features
+from .places import Places
 
 if TYPE_CHECKING:
     from .painting import Ensemble
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Quality: TypeAlias = Literal["fast", "balanced", "best"]
 QUALITIES: tuple[Quality, ...] = get_args(Quality)
 CACHED = 4  # contexts
+LARGE = 2**22  # pixels of a plane that is no longer painted at once
 View: TypeAlias = Callable[[Tensor], Tensor]
 
 # how `best` looks at a plane (B, C, Y, X); each is its own inverse
@@ -54,6 +56,7 @@ class ClosedFormPredictor(ABC):
 
     name: str
     digest: str
+    knows_places = False  # whether it asks where in the plane a class lies
 
     def __init__(
         self, device: torch.device | str = "cpu", *, ensemble: Ensemble = "feature", quality: Quality = "balanced"
@@ -113,9 +116,11 @@ class ClosedFormSegmenter:
         parts = [[s] for s in shown] if predictor.ensemble == "none" else [shown]
         self._guesses = [self._fitted(part, predictor.see) for part in parts]
         self._views = VIEWS if predictor.quality == "best" else VIEWS[:1]
+        self._places = Places.of(shown) if predictor.knows_places and len(self.ids) > 1 else None
 
     def __call__(self, plane: Plane, /) -> Segmentation:
-        labels, confidence, disagreement = self._whole(plane) if self._several else self._tilewise(plane)
+        at_once = self._several or (self._places is not None and plane.shape[0] * plane.shape[1] <= LARGE)
+        labels, confidence, disagreement = self._whole(plane) if at_once else self._tilewise(plane)
         if self.context.kind == "instance":
             from ..core.instances import components  # scikit-image, without which training must do
 
@@ -146,16 +151,21 @@ class ClosedFormSegmenter:
             labels[tile.area], confidence[tile.area] = scores_to_labels(_last(scores), self.ids)
         return labels, confidence, None
 
-    def _whole(self, plane: Plane) -> tuple[Labels, NDArray[np.float32], NDArray[np.float32]]:
-        """Labels and confidence of the mean of several opinions, and the share of them that say something else."""
+    def _whole(self, plane: Plane) -> tuple[Labels, NDArray[np.float32], NDArray[np.float32] | None]:
+        """Labels and confidence of the mean of all opinions, and, of several, the share that say something else."""
         opinions = self._opinions(plane)
         labels, confidence = scores_to_labels(np.mean(opinions, axis=0, dtype=np.float32), self.ids)
+        if len(opinions) == 1:
+            return labels, confidence, None
         others = [scores_to_labels(opinion, self.ids)[0] != labels for opinion in opinions]
         return labels, confidence, np.mean(others, axis=0, dtype=np.float32)
 
     def _opinions(self, plane: Plane) -> list[NDArray[np.float32]]:
         planes = self._tensor(plane)
-        return [_last(view(guess.paint(view(planes)))) for guess in self._guesses for view in self._views]
+        opinions = [view(guess.paint(view(planes))) for guess in self._guesses for view in self._views]
+        if self._places is not None:
+            opinions = [self._places.added(scores) for scores in opinions]
+        return [_last(scores) for scores in opinions]
 
     def _fitted(self, shown: Sequence[Shown], see: Respond) -> Guess:
         stages = 1 if self.predictor.quality == "fast" else 2

@@ -87,7 +87,7 @@ def _at_scale(planes: Tensor, squares: Tensor, scale: float, reduction: int) -> 
     """The responses at one scale (in pixels of the reduced image), of reduced planes and their reduced squares."""
     # averaging over blocks has already blurred: a box of r pixels has variance (r^2 - 1) / 12
     sigma = math.sqrt(scale**2 - (1 - reduction**-2) / 12)
-    mean, mean_square = _blurred(torch.cat([planes, squares], 1), sigma).chunk(2, dim=1)
+    mean, mean_square = blurred(torch.cat([planes, squares], 1), sigma).chunk(2, dim=1)
     p = F.pad(mean, (1, 1, 1, 1), mode="replicate")
     above, below, left, right = p[..., :-2, 1:-1], p[..., 2:, 1:-1], p[..., 1:-1, :-2], p[..., 1:-1, 2:]
     gradient = torch.hypot(below - above, right - left) * (scale / 2)
@@ -98,7 +98,7 @@ def _at_scale(planes: Tensor, squares: Tensor, scale: float, reduction: int) -> 
     return torch.cat([mean, gradient, centre + radius, centre - radius, deviation], dim=1)
 
 
-def _blurred(planes: Tensor, sigma: float) -> Tensor:
+def blurred(planes: Tensor, sigma: float) -> Tensor:
     """Gaussian blur (B, C, H, W), truncated at three standard deviations."""
     radius, channels = math.ceil(3 * sigma), planes.shape[1]
     offsets = torch.arange(-radius, radius + 1, device=planes.device, dtype=planes.dtype)

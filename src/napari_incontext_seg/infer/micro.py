@@ -32,6 +32,8 @@ class MicroPredictor(ClosedFormPredictor):
         See `ClosedFormPredictor`.
     """
 
+    knows_places = True
+
     def __init__(
         self,
         network: Micro,
