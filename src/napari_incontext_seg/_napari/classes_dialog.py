@@ -1,0 +1,91 @@
+"""`ClassesDialog`: names and colours of the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QColorDialog,
+    QDialog,
+    QDialogButtonBox,
+    QGridLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .controls import quiet
+
+Rgb = tuple[float, float, float]
+
+
+class ClassesDialog(QDialog):
+    """Asks for a name and a colour for each label; names are for people, and go into files and keys.
+
+    Parameters
+    ----------
+    ids
+        The labels.
+    names, colors
+        What they are called and coloured now.
+    """
+
+    def __init__(
+        self, ids: Sequence[int], names: Mapping[int, str], colors: Mapping[int, Rgb], parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Classes")
+        self._fields: dict[int, QLineEdit] = {}
+        self._colors = dict(colors)
+        grid = QGridLayout()
+        for line, i in enumerate(ids):
+            swatch = QPushButton()
+            swatch.setFixedWidth(32)
+            swatch.setToolTip("Choose the colour of this label")
+            self._paint(swatch, i)
+            swatch.clicked.connect(lambda _=False, b=swatch, k=i: self._choose(b, k))
+            field = QLineEdit(names.get(i, ""))
+            field.setPlaceholderText("name, such as “nucleus”")
+            field.setToolTip("What this label is called")
+            self._fields[i] = field
+            for column, widget in enumerate((QLabel(f"label {i}"), swatch, field)):
+                grid.addWidget(widget, line, column)
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        layout = QVBoxLayout(self)
+        layout.addWidget(quiet("Names and colours of the labels in the examples."))
+        layout.addLayout(grid)
+        layout.addWidget(buttons)
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The names that were given."""
+        return {i: field.text().strip() for i, field in self._fields.items() if field.text().strip()}
+
+    @property
+    def colors(self) -> dict[int, Rgb]:
+        """The colours: red, green, blue in [0, 1]."""
+        return dict(self._colors)
+
+    def set_name(self, label: int, name: str) -> None:
+        """Fill in a name."""
+        self._fields[label].setText(name)
+
+    def set_color(self, label: int, color: Rgb) -> None:
+        """Fill in a colour."""
+        self._colors[label] = color
+
+    def _choose(self, swatch: QPushButton, label: int) -> None:
+        chosen = QColorDialog.getColor(QColor.fromRgbF(*self._colors[label]), self, f"Colour of label {label}")
+        if chosen.isValid():
+            self._colors[label] = (chosen.redF(), chosen.greenF(), chosen.blueF())
+            self._paint(swatch, label)
+
+    def _paint(self, swatch: QPushButton, label: int) -> None:
+        picture = QPixmap(18, 18)
+        picture.fill(QColor.fromRgbF(*self._colors.setdefault(label, (0.5, 0.5, 0.5))))
+        swatch.setIcon(QIcon(picture))
