@@ -13,6 +13,7 @@ from napari_incontext_seg.errors import InputError, ModelError
 from napari_incontext_seg.infer import guess
 from napari_incontext_seg.infer.closed_form import ClosedFormSegmenter
 from napari_incontext_seg.infer.micro import MicroPredictor
+from napari_incontext_seg.infer.micro_tuning import TunedNetwork
 from napari_incontext_seg.model.micro import Micro, MicroConfig
 
 
@@ -122,9 +123,9 @@ def test_tiny_planes(segmenter: ClosedFormSegmenter, shape: tuple[int, int]) -> 
     assert segmenter(np.full((*shape, 1), 0.5, np.float32)).labels.shape == shape
 
 
-def test_without_its_blocks_or_with_other_weights_it_is_another_model() -> None:
+def test_without_its_blocks_or_with_another_opinion_it_is_another_model() -> None:
     predictor = made(quality="fast")
-    ablated, other = predictor.without_blocks(), predictor.with_network(Micro(predictor.network.config))
+    ablated, other = predictor.without_blocks(), predictor.with_opinion(TunedNetwork(predictor.network, (0, 1)))
     assert len({p.digest for p in (predictor, ablated, other)}) == 3
     assert [p.quality for p in (ablated, other)] == ["fast", "fast"]
     assert (len(ablated.network.blocks), len(predictor.network.blocks)) == (0, 1)

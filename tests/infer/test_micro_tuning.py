@@ -13,7 +13,7 @@ from napari_incontext_seg.core.types import Context, Example
 from napari_incontext_seg.errors import KeyFileError
 from napari_incontext_seg.infer.key import Key
 from napari_incontext_seg.infer.micro import MicroPredictor
-from napari_incontext_seg.infer.micro_tuning import NetworkTuner
+from napari_incontext_seg.infer.micro_tuning import IGNORED, NetworkTuner, TunedNetwork
 from napari_incontext_seg.infer.tuning import apply_key, tune
 from napari_incontext_seg.model.micro import Micro, MicroConfig
 
@@ -64,14 +64,29 @@ def test_what_is_held_out_is_never_learned_from(context: Context) -> None:
     labels[tile.area] = 1 - labels[tile.area]
     other = NetworkTuner(predictor(), Context((replace(example, labels=labels),)))
     other.held_out = tuner.held_out
-    crops = [[t._crop() for _ in range(5)] for t in (tuner, other)]
-    for (image, truth), (other_image, other_truth) in zip(*crops, strict=True):
-        assert torch.equal(image, other_image)
-        assert torch.equal(truth, other_truth)
+    for mine, its in zip(tuner._learned_from(0), other._learned_from(0), strict=True):
+        assert torch.equal(mine, its)
+    assert (tuner._learned_from(0)[1][tile.area] == IGNORED).all()
 
 
-def test_a_key_of_kept_tuning_paints_with_the_tuned_network(context: Context, tmp_path: Path) -> None:
-    model, tuned = predictor(), predictor(1).network
+def test_the_last_layer_begins_as_the_closed_form(context: Context) -> None:
+    tuner = NetworkTuner(predictor(), context)
+    image, classes = tuner._slices[0]
+    found = tuner.tuned.eval().logits(image[None]).argmax(1)[0]
+    known = classes != IGNORED
+    assert (found == classes)[known].float().mean() > 0.8
+
+
+def test_crops_are_turned_and_bent_but_image_and_classes_stay_together(context: Context) -> None:
+    tuner = NetworkTuner(predictor(), context)
+    crops = [tuner._crop(*tuner._slices[0]) for _ in range(4)]
+    for image, classes in crops:
+        assert image[:, classes == 1].mean() > image[:, classes == 0].mean() + 0.8  # standardised grey
+    assert not torch.equal(crops[0][1], crops[1][1])
+
+
+def test_a_key_of_kept_tuning_also_asks_the_tuned_network(context: Context, tmp_path: Path) -> None:
+    model, tuned = predictor(), TunedNetwork(predictor(1).network, (0, 1))
     tensors = {name: value.half().numpy() for name, value in tuned.state_dict().items()}
     learned = replace(tune(model, context, seconds=None, steps=1).learned, before=0.1, after=0.2, kept=True)
     key = Key.load(Key("adapter", model.name, model.digest, context, tensors, learned).save(tmp_path / "key"))
@@ -80,9 +95,19 @@ def test_a_key_of_kept_tuning_paints_with_the_tuned_network(context: Context, tm
     tuned.load_state_dict(rounded)
     image = context.examples[0].image
     np.testing.assert_array_equal(
-        keyed.bind(context)(image).labels, model.with_network(tuned).bind(context)(image).labels
+        keyed.bind(context).scores(image), model.with_opinion(tuned).bind(context).scores(image)
     )
+    assert np.abs(keyed.bind(context).scores(image) - model.bind(context).scores(image)).max() > 0.01
     assert keyed.digest != model.digest
+
+
+def test_the_tuned_network_says_nothing_of_other_classes(context: Context) -> None:
+    (example,) = context.examples
+    others = Context((replace(example, labels=example.labels * 7),))
+    keyed = predictor().with_opinion(TunedNetwork(predictor(1).network, (0, 1)))
+    np.testing.assert_array_equal(
+        keyed.bind(others).scores(example.image), predictor().bind(others).scores(example.image)
+    )
 
 
 def test_tuning_that_was_not_kept_paints_as_before(context: Context) -> None:

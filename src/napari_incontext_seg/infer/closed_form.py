@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Quality: TypeAlias = Literal["fast", "balanced", "best"]
 QUALITIES: tuple[Quality, ...] = get_args(Quality)
 CACHED = 4  # contexts
-LARGE = 2**22  # pixels of a plane that is no longer painted at once
+LARGE = 2**22  # pixels of a plane; of a larger one only the closed form is asked, tile by tile
 View: TypeAlias = Callable[[Tensor], Tensor]
 
 # how `best` looks at a plane (B, C, Y, X); each is its own inverse
@@ -88,6 +88,10 @@ class ClosedFormPredictor(ABC):
     def see(self, planes: Tensor) -> Tensor:
         """Features (B, F, Y, X) of standardised planes (B, C, Y, X)."""
 
+    def second_opinion(self, guess: Guess, planes: Tensor, ids: tuple[int, ...]) -> Tensor | None:
+        """Scores (B, K, Y, X) of classes ``ids`` that are averaged with the guess's, None if there are none."""
+        return None
+
 
 class GuessPredictor(ClosedFormPredictor):
     """The closed form on filter responses: needs no weights, no network and no GPU."""
@@ -119,8 +123,8 @@ class ClosedFormSegmenter:
         self._places = Places.of(shown) if predictor.knows_places and len(self.ids) > 1 else None
 
     def __call__(self, plane: Plane, /) -> Segmentation:
-        at_once = self._several or (self._places is not None and plane.shape[0] * plane.shape[1] <= LARGE)
-        labels, confidence, disagreement = self._whole(plane) if at_once else self._tilewise(plane)
+        large = plane.shape[0] * plane.shape[1] > LARGE
+        labels, confidence, disagreement = self._tilewise(plane) if large and not self._several else self._whole(plane)
         if self.context.kind == "instance":
             from ..core.instances import components  # scikit-image, without which training must do
 
@@ -145,7 +149,7 @@ class ClosedFormSegmenter:
         return len(self._guesses) * len(self._views) > 1
 
     def _tilewise(self, plane: Plane) -> tuple[Labels, NDArray[np.float32], None]:
-        """Labels and confidence of one opinion; memory hardly grows with the plane."""
+        """Labels and confidence by the closed form alone; memory hardly grows with the plane."""
         labels, confidence = np.empty(plane.shape[:2], np.uint32), np.empty(plane.shape[:2], np.float32)
         for tile, scores in self._guesses[0].tiles(self._tensor(plane)):
             labels[tile.area], confidence[tile.area] = scores_to_labels(_last(scores), self.ids)
@@ -162,10 +166,14 @@ class ClosedFormSegmenter:
 
     def _opinions(self, plane: Plane) -> list[NDArray[np.float32]]:
         planes = self._tensor(plane)
-        opinions = [view(guess.paint(view(planes))) for guess in self._guesses for view in self._views]
+        opinions = [view(self._asked(guess, view(planes))) for guess in self._guesses for view in self._views]
         if self._places is not None:
             opinions = [self._places.added(scores) for scores in opinions]
         return [_last(scores) for scores in opinions]
+
+    def _asked(self, guess: Guess, planes: Tensor) -> Tensor:
+        scores, other = guess.paint(planes), self.predictor.second_opinion(guess, planes, self.ids)
+        return scores if other is None else (scores + other) / 2
 
     def _fitted(self, shown: Sequence[Shown], see: Respond) -> Guess:
         stages = 1 if self.predictor.quality == "fast" else 2

@@ -105,6 +105,18 @@ class Guess:
         view = View.of(_adapted(planes, self.centre, self.spread), self.see)
         yield from self._tiles(view, _context(view, self.first, self.first_weights), self.second_weights)
 
+    @torch.no_grad()
+    def ask(self, planes: Tensor, see: Respond) -> Tensor:
+        """What ``see`` makes (B, F, H, W) of planes (B, C, H, W), standardised as the guess sees them, tile by tile."""
+        view = View.of(_adapted(planes, self.centre, self.spread), see)
+        answers: Tensor | None = None
+        for inner, outer in view.tiles:
+            part = view.features(inner, outer)
+            answers = part.new_empty(*part.shape[:2], *planes.shape[2:]) if answers is None else answers
+            answers[(..., *inner.area)] = part
+        assert answers is not None
+        return answers
+
     def _paint(self, view: View, context: Tensor, weights: Tensor) -> Tensor:
         scores = context.new_empty(len(context), self.bias.shape[1], *context.shape[2:])
         for tile, part in self._tiles(view, context, weights):
@@ -254,6 +266,11 @@ class View:
 def _moments(planes: Tensor) -> tuple[Tensor, Tensor]:
     deviation, mean = torch.std_mean(planes, (2, 3), keepdim=True, correction=0)
     return mean, deviation + 1e-3
+
+
+def standardized(planes: Tensor, first: Tensor) -> Tensor:
+    """Planes (B, C, H, W) as a guess sees them whose first example is ``first``."""
+    return _adapted(planes, *_moments(first))
 
 
 def _adapted(planes: Tensor, centre: Tensor, spread: Tensor) -> Tensor:

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from ..model.micro import Micro
 from .closed_form import ClosedFormPredictor, Quality
-from .guess import image_features
+from .guess import Guess, image_features
 
 if TYPE_CHECKING:
     from ..core.types import Context
     from .key import Key
+    from .micro_tuning import TunedNetwork
     from .painting import Ensemble
     from .tuning import Budget
 
@@ -30,6 +31,8 @@ class MicroPredictor(ClosedFormPredictor):
         For provenance; ``digest`` is the SHA-256 of the weights.
     device, ensemble, quality
         See `ClosedFormPredictor`.
+    opinion
+        A tuned network, whose painting is averaged with the closed form's.
     """
 
     knows_places = True
@@ -43,34 +46,49 @@ class MicroPredictor(ClosedFormPredictor):
         device: torch.device | str = "cpu",
         ensemble: Ensemble = "feature",
         quality: Quality = "balanced",
+        opinion: TunedNetwork | None = None,
     ) -> None:
         self.name, self.digest = name, digest
         super().__init__(device, ensemble=ensemble, quality=quality)
         self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.opinion = opinion.to(self.device).eval() if opinion is not None else None
         self._alike = partial(MicroPredictor, device=device, ensemble=ensemble, quality=quality)
 
     def see(self, planes: Tensor) -> Tensor:
         """Features (B, F, Y, X) of standardised planes (B, C, Y, X): filter responses, and the network's."""
-        colours = planes if planes.shape[1] == 3 else planes[:, :1].expand(-1, 3, -1, -1)
-        return torch.cat([image_features(planes), self.network(colours)], dim=1)
+        return torch.cat([image_features(planes), self.network(_in_colour(planes))], dim=1)
+
+    def second_opinion(self, guess: Guess, planes: Tensor, ids: tuple[int, ...]) -> Tensor | None:
+        """What the tuned network paints, if the model was tuned, for these classes."""
+        tuned = self.opinion
+        if tuned is None or tuned.ids != ids:
+            return None
+        return guess.ask(planes, lambda standard: tuned(_in_colour(standard)))
 
     def tuned(self, context: Context, budget: Budget) -> Key:
-        """Learn on from the annotated slices: see `infer.tuning.tune`."""
+        """Learn from the annotated slices: see `infer.tuning.tune`."""
         from .micro_tuning import tune_network
 
         return tune_network(self, context, budget)
 
     def with_key(self, key: Key) -> MicroPredictor:
-        """Return a predictor whose network has learned what ``key`` holds. Raises KeyFileError if it does not fit."""
-        from .micro_tuning import adapted
+        """Return a predictor that also asks the network in ``key``. Raises KeyFileError if it does not fit."""
+        from .micro_tuning import keyed_network
 
         key.check_model(self.name, self.digest)
-        return self._alike(adapted(self.network, key), name=f"{self.name}+key", digest=f"{self.digest}+{key.digest}")
+        opinion = keyed_network(self.network, key)
+        digest = f"{self.digest}+{key.digest}"
+        return self._alike(self.network, name=f"{self.name}+key", digest=digest, opinion=opinion)
 
-    def with_network(self, network: Micro) -> MicroPredictor:
-        """Return a predictor like this one with other weights."""
-        return self._alike(network, name=self.name, digest=f"{self.digest}-other")
+    def with_opinion(self, opinion: TunedNetwork) -> MicroPredictor:
+        """Return a predictor like this one that also asks a tuned network."""
+        return self._alike(self.network, name=self.name, digest=f"{self.digest}-other", opinion=opinion)
 
     def without_blocks(self) -> MicroPredictor:
         """The same model with its transformer blocks left out: to measure what they are good for."""
         return self._alike(self.network.without_blocks(), name=self.name, digest=f"{self.digest}-without-blocks")
+
+
+def _in_colour(planes: Tensor) -> Tensor:
+    """Planes (B, C, Y, X) with the three channels that the network sees."""
+    return planes if planes.shape[1] == 3 else planes[:, :1].expand(-1, 3, -1, -1)
