@@ -1,0 +1,101 @@
+"""`RunSettings`: everything that says how a run goes, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+from ..core.types import KINDS, Kind
+from ..errors import InputError
+
+Where: TypeAlias = Literal["this", "onward", "backward", "both", "until_verified", "range"]
+# the words of infer/, repeated here because importing them would import torch
+Quality: TypeAlias = Literal["fast", "balanced", "best"]
+Ensemble: TypeAlias = Literal["none", "feature", "spatial"]
+Selection: TypeAlias = Literal["nearest", "similar"]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a run goes.
+
+    Parameters
+    ----------
+    model, device, quality, ensemble
+        What `infer.predictor.load_predictor` takes.
+    kind
+        ``"semantic"`` or ``"instance"``.
+    memory, num_examples, select, along
+        What `infer.propagate.propagate` takes.
+    tune_seconds
+        Tune the model on the examples for so long first.
+    key
+        File of what an earlier tuning learned; instead of tuning.
+    where
+        Which slices are painted, seen from the one on display.
+    span
+        (first, end) of the slices painted, if ``where`` is ``"range"``.
+    """
+
+    model: str = "auto"
+    device: str = "auto"
+    kind: Kind = "semantic"
+    quality: Quality = "balanced"
+    ensemble: Ensemble = "feature"
+    memory: int = 0
+    num_examples: int | None = None
+    select: Selection = "nearest"
+    tune_seconds: float | None = None
+    key: Path | None = None
+    where: Where = "both"
+    span: tuple[int, int] | None = None
+    along: str | None = None
+
+    def __post_init__(self) -> None:
+        choices: tuple[tuple[str, tuple[str, ...]], ...] = (
+            ("kind", KINDS), ("quality", get_args(Quality)), ("ensemble", get_args(Ensemble)),
+            ("select", get_args(Selection)), ("where", get_args(Where)),
+        )  # fmt: skip
+        for name, allowed in choices:
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}.")
+        if self.memory < 0 or (self.num_examples is not None and self.num_examples < 1):
+            raise InputError(
+                f"memory must be 0 or more slices and at least one example be shown; got {self.memory} and "
+                f"{self.num_examples}."
+            )
+        if self.tune_seconds is not None and not 0 < self.tune_seconds < float("inf"):
+            raise InputError(f"tuning takes a number of seconds above 0; got {self.tune_seconds}.")
+        if self.tune_seconds is not None and self.key is not None:
+            raise InputError("a key is what a tuning learned: tune, or use a key, not both.")
+        if (self.where == "range") != (self.span is not None):
+            raise InputError("a range of slices is given with where='range', and only then.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {**asdict(self), "key": None if self.key is None else str(self.key)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunSettings:
+        """The settings that `as_dict` wrote; what is missing has its default.
+
+        Raises
+        ------
+        InputError
+            A name that no setting has, or a value that does not fit.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(values.keys() - known):
+            raise InputError(f"there is no setting {', '.join(unknown)}.")
+        given = dict(values)
+        if given.get("key") is not None:
+            given["key"] = Path(str(given["key"]))
+        if given.get("span") is not None:
+            first, end = given["span"]
+            given["span"] = int(first), int(end)
+        try:
+            return cls(**given)
+        except TypeError as error:
+            raise InputError(f"a setting has a value that does not fit: {error}.") from error
