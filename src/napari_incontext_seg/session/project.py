@@ -1,0 +1,388 @@
+"""`Project`: the state of one job, without a toolkit: examples, what was painted, what is verified, undo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.cleanup import Operation, clean_up
+from ..core.example_set import ExampleItem, ExampleSet, Rgb
+from ..core.labels import as_labels
+from ..core.sparse_change import SparseChange
+from ..core.stack import Stack
+from ..core.types import Example, Labels, Predictor
+from ..errors import InputError
+from .journal import Entry, Journal
+from .packed import PackedMaps, PackedMasks
+from .settings import RunSettings
+
+if TYPE_CHECKING:
+    from ..infer.propagate import Propagation, Step
+    from .autosave import Autosave
+
+OnChange = Callable[[str, int | None], None]
+
+
+class LabelPlanes(Protocol):
+    """The labels of every slice: a napari layer, an array, a Zarr."""
+
+    def __len__(self) -> int: ...
+    def read(self, position: int, /) -> NDArray[Any]: ...
+    def write(self, position: int, plane: NDArray[Any], /) -> None: ...
+
+
+class Project:
+    """One job: an image, its labels, and everything that a person decided about them.
+
+    Used from one thread, but for `plan`, whose result may run in another.
+
+    Parameters
+    ----------
+    stack
+        The image.
+    labels
+        Where painted labels go, and hand-painted ones come from.
+    on_change
+        Called with a topic (``examples``, ``labels``, ``verified``, ``confidence``, ``settings``) and a slice or None.
+    """
+
+    def __init__(self, stack: Stack, labels: LabelPlanes, *, on_change: OnChange | None = None) -> None:
+        if len(labels) != len(stack):
+            raise InputError(f"the labels must have as many slices as the image, {len(stack)}; got {len(labels)}.")
+        self._raw, self.labels = stack, labels
+        self.examples = ExampleSet()
+        self._settings = RunSettings()
+        self.verified: set[int] = set()
+        self.confidence: dict[int, float] = {}
+        self.journal = Journal()
+        self.autosave: Autosave | None = None
+        self.disagreement = PackedMaps(stack.plane_shape)
+        self.touched = PackedMasks(stack.plane_shape)
+        self._runs = self._painting = 0  # how many there were; the number of the one that the model paints in
+        self._on_change = on_change
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The image with its value range, which is fitted when it is first asked for."""
+        return self._raw.normalized()
+
+    @property
+    def source(self) -> str:
+        """The name that examples of this image carry."""
+        return self._raw.name
+
+    @property
+    def settings(self) -> RunSettings:
+        """How a run goes."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: RunSettings) -> None:
+        if settings != self._settings:
+            self._settings = settings
+            if self.autosave is not None:
+                self.autosave.save_settings(settings)
+            self._tell("settings", None)
+
+    def close(self) -> None:
+        """Let go of files; what was saved stays."""
+        self.journal.close()
+        if self.autosave is not None:
+            self.autosave.close()
+
+    # -- examples -------------------------------------------------------------------------------------------------
+    @property
+    def annotated(self) -> set[int]:
+        """Slices that are examples, used or not."""
+        found = (i.position for i in self.examples.items if i.source == self.source and i.position is not None)
+        return {p for p in found if p < len(self._raw)}
+
+    @property
+    def locked(self) -> set[int]:
+        """Slices that the model never changes: examples and verified ones."""
+        return self.verified | self.annotated
+
+    def add_example(self, position: int, name: str | None = None) -> int:
+        """Make a slice with its labels an example; one that is already is brought up to date. Returns its number.
+
+        Raises
+        ------
+        InputError
+            Nothing is annotated there.
+        """
+        number = self.examples.find(self.source, position)
+        if number is not None:
+            item = replace(self.examples.items[number], example=self._example(position), used=True)
+            self._set_examples(self.examples.replaced(number, item), position)
+            return number
+        example = self._example(position)
+        if not any(example.ids) and not any(any(i.example.ids) for i in self.examples.items):
+            raise InputError(f"no label is painted on slice {position}: paint every object of one slice first.")
+        index = self._raw.unravel(position)
+        return self.add_item(ExampleItem(example, name or self.title(position), self.source, position, index))
+
+    def title(self, position: int) -> str:
+        """What a new example of a slice is called: ``"ovule, z 12"``."""
+        index = self._raw.unravel(position)
+        where = " ".join(f"{axis} {i}" for axis, i in zip(self._raw.plane_axes, index, strict=True))
+        return ", ".join(part for part in (self.source, where) if part) or "image"
+
+    def add_item(self, item: ExampleItem) -> int:
+        """Add an example, such as one of another image. Returns its number."""
+        self._set_examples(self.examples.added(item), item.position if item.source == self.source else None)
+        return len(self.examples) - 1
+
+    def refresh_example(self, position: int) -> bool:
+        """Bring the example of a slice up to date after its labels were edited; False if there is none.
+
+        A slice whose annotation was all erased stays an example as it was.
+        """
+        number = self.examples.find(self.source, position)
+        if number is None:
+            return False
+        try:
+            example = self._example(position)
+        except InputError:
+            return False
+        item = self.examples.items[number]
+        if example.digest != item.example.digest:
+            self._set_examples(self.examples.replaced(number, replace(item, example=example)), position)
+        return True
+
+    def remove_example(self, number: int) -> None:
+        """Take an example out; its slice is no longer locked."""
+        self._set_examples(self.examples.removed(number))
+
+    def rename_example(self, number: int, name: str) -> None:
+        """Give an example another name."""
+        self._set_examples(self.examples.renamed(number, name))
+
+    def move_example(self, number: int, to: int) -> None:
+        """Give an example another place in the order."""
+        self._set_examples(self.examples.moved(number, to))
+
+    def use_example(self, number: int, used: bool) -> None:
+        """Show an example to the model, or not."""
+        self._set_examples(self.examples.with_used(number, used))
+
+    def set_ignore_label(self, label: int | None) -> None:
+        """Say which label means "not annotated"; the examples of this image are read again.
+
+        Raises
+        ------
+        InputError
+            An example would have no annotated pixel left.
+        """
+        before = self.examples
+        changed = replace(before, ignore_label=label)
+        for number, item in enumerate(before.items):
+            if item.source == self.source and item.position in self.annotated:
+                example = self._example(int(item.position), label)
+                changed = changed.replaced(number, replace(item, example=example))
+        self._set_examples(changed)
+
+    def set_classes(self, names: dict[int, str], colors: dict[int, Rgb]) -> None:
+        """Name and colour the labels."""
+        self._set_examples(replace(self.examples, class_names=names, class_colors=colors))
+
+    def import_examples(self, given: ExampleSet) -> int:
+        """Add the examples of a set; returns how many were new.
+
+        Those that were taken from this image count as its own if the slice has no labels yet, which then are written,
+        or the same ones; else they join as examples from elsewhere, and what was painted stays.
+        """
+        from .plan import is_own
+
+        first = not self.examples.items
+        known = {item.example.digest for item in self.examples.items}
+        new = [item for item in given.items if item.example.digest not in known]
+        for item in new:
+            if is_own(item, self.stack) and self._takes(int(item.position or 0), item.example):
+                joined = replace(item, source=self.source)
+            elif is_own(item, self.stack) or item.source == self.source:
+                joined = replace(item, position=None)
+            else:
+                joined = item
+            self.examples = self.examples.added(joined)
+        self._set_examples(
+            replace(
+                self.examples,
+                class_names={**given.class_names, **self.examples.class_names},
+                class_colors={**given.class_colors, **self.examples.class_colors},
+                ignore_label=given.ignore_label if first else self.examples.ignore_label,
+            )
+        )
+        return len(new)
+
+    def _takes(self, position: int, example: Example) -> bool:
+        """Whether an example's labels are those of its slice, or could be written to it because it has none."""
+        now = as_labels(self.labels.read(position))
+        if not now.any() and position not in self.verified and position not in self.touched:
+            self._write(position, example.labels, self._next_run())
+            return True
+        return bool(np.array_equal(np.where(example.valid, now, 0), example.labels))
+
+    def _example(self, position: int, ignore_label: int | None = -1) -> Example:
+        ignore = self.examples.ignore_label if ignore_label == -1 else ignore_label
+        try:
+            return Example.from_labels(
+                self.stack.plane(position), self.labels.read(position), ignore, self.stack.spacing
+            )
+        except InputError as error:
+            raise InputError(f"slice {position}: {error}") from error
+
+    def _set_examples(self, examples: ExampleSet, position: int | None = None) -> None:
+        self.examples = examples
+        if self.autosave is not None:
+            self.autosave.save_examples(examples)
+        self._tell("examples", position)
+
+    # -- hand painting --------------------------------------------------------------------------------------------
+    def note_hand_edit(self, position: int, mask: NDArray[np.bool_]) -> None:
+        """Note that a person painted the pixels of ``mask`` (Y, X): the model leaves them alone from now on."""
+        self.touched.add(position, mask)
+        if self.autosave is not None:
+            self.autosave.save_touched(position, self.touched[position])
+            self.autosave.save_plane(position, self.labels.read(position))
+
+    # -- running --------------------------------------------------------------------------------------------------
+    def start(self, predictor: Predictor, current: int = 0) -> Propagation:
+        """Make a run of the model ready, with the examples and settings as they are now.
+
+        Raises
+        ------
+        InputError
+            No example is used, or there is nothing to paint.
+        """
+        from .plan import plan_run
+
+        examples = replace(self.examples, kind=self.settings.kind)
+        run = plan_run(
+            self.stack, examples, self.settings, predictor, current=current, verified=set(self.verified),
+            locked=self.locked,
+        )  # fmt: skip
+        self._painting = self._next_run()
+        return run
+
+    def commit(self, step: Step) -> bool:
+        """Write what the model painted, but for locked slices and pixels that a person painted; False if locked."""
+        position, painted = step.position, step.segmentation
+        if position in self.locked:
+            return False
+        note = self.confidence.get(position), painted.slice_confidence
+        self.confidence[position] = painted.slice_confidence
+        self.disagreement.put(position, painted.disagreement)
+        self._write(position, painted.labels, self._painting, note)
+        self._save_confidence(position)
+        self._tell("confidence", position)
+        return True
+
+    def _next_run(self) -> int:
+        self._runs += 1
+        return self._runs
+
+    def _write(self, position: int, labels: Labels, run: int, note: tuple[Any, Any] = (None, None)) -> bool:
+        before = as_labels(self.labels.read(position))
+        after = np.where(self.touched[position], before, labels) if position in self.touched else labels
+        if not self.journal.record(run, position, before, after, note):
+            return False
+        self._put(position, after)
+        return True
+
+    def _put(self, position: int, plane: Labels) -> None:
+        self.labels.write(position, plane)
+        if self.autosave is not None:
+            self.autosave.save_plane(position, plane)
+        self._tell("labels", position)
+
+    # -- review ---------------------------------------------------------------------------------------------------
+    def verify(self, position: int, on: bool = True) -> None:
+        """Mark a slice as verified, which locks it, or no longer."""
+        self._raw.unravel(position)
+        (self.verified.add if on else self.verified.discard)(position)
+        if self.autosave is not None:
+            self.autosave.save_verified(position, on)
+            self.autosave.save_plane(position, self.labels.read(position))
+        self._tell("verified", position)
+
+    @property
+    def unsure(self) -> list[int]:
+        """Unlocked slices that have a confidence, the least sure first."""
+        locked = self.locked
+        return sorted((p for p in self.confidence if p not in locked), key=lambda p: (self.confidence[p], p))
+
+    def annotate_next(self) -> int | None:
+        """The slice whose annotation would help most: the least sure one."""
+        return next(iter(self.unsure), None)
+
+    def next_unsure(self, after: int | None = None) -> int | None:
+        """The least sure slice; asked while it is on display, the next less sure one."""
+        ranked = self.unsure
+        if not ranked:
+            return None
+        return ranked[(ranked.index(after) + 1) % len(ranked)] if after in ranked else ranked[0]
+
+    def cleaned(self, position: int, operation: Operation, size: float) -> Labels:
+        """What a slice would become; nothing is changed."""
+        before = as_labels(self.labels.read(position))
+        return np.where(self.touched[position], before, clean_up(before, operation, size))
+
+    def cleanup(self, positions: Collection[int], operation: Operation, size: float) -> Iterator[int]:
+        """Clean up slices, one at a time, as one run that can be undone; locked ones are left alone.
+
+        Yields the number of every slice that changed.
+        """
+        run, locked = self._next_run(), self.locked
+        for position in sorted(set(positions) - locked):
+            known = self.confidence.get(position)
+            if self._write(position, self.cleaned(position, operation, size), run, (known, known)):
+                yield position
+
+    # -- undo -----------------------------------------------------------------------------------------------------
+    def undo_slice(self) -> list[int]:
+        """Take back what the model wrote last; what a person painted since stays. Returns the slices that changed."""
+        return self._revert(self.journal.undo_slice())
+
+    def undo_run(self) -> list[int]:
+        """Take back what the last run wrote."""
+        return self._revert(self.journal.undo_run())
+
+    def redo_slice(self) -> list[int]:
+        """Write again what was taken back last."""
+        return self._apply(self.journal.redo_slice())
+
+    def redo_run(self) -> list[int]:
+        """Write again the whole run that was taken back."""
+        return self._apply(self.journal.redo_run())
+
+    def _revert(self, entries: list[Entry]) -> list[int]:
+        return [e.position for e in entries if self._rewrite(e, SparseChange.revert, e.note[0])]
+
+    def _apply(self, entries: list[Entry]) -> list[int]:
+        return [e.position for e in entries if self._rewrite(e, SparseChange.apply, e.note[1])]
+
+    def _rewrite(self, entry: Entry, change: Callable[..., Labels], confidence: float | None) -> bool:
+        position = entry.position
+        if position in self.locked:
+            return False
+        self._put(position, change(entry.change, self.labels.read(position), spared=self.touched[position]))
+        if confidence is None:
+            self.confidence.pop(position, None)
+        else:
+            self.confidence[position] = confidence
+        self._save_confidence(position)
+        self._tell("confidence", position)
+        return True
+
+    def _save_confidence(self, position: int) -> None:
+        if self.autosave is not None:
+            self.autosave.save_confidence(position, self.confidence.get(position))
+
+    def _tell(self, topic: str, position: int | None) -> None:
+        if self._on_change is not None:
+            self._on_change(topic, position)

@@ -1,0 +1,293 @@
+"""A job from the first example to the last undo, without a toolkit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import ThresholdPredictor
+
+from napari_incontext_seg.core.example_set import ExampleItem, ExampleSet
+from napari_incontext_seg.core.stack import Stack
+from napari_incontext_seg.core.types import Example
+from napari_incontext_seg.errors import InputError
+from napari_incontext_seg.session.project import Project
+from napari_incontext_seg.session.settings import RunSettings
+
+
+class ArrayPlanes:
+    """Labels in memory."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.data = np.zeros((len(stack), *stack.plane_shape), np.uint32)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def read(self, position: int) -> np.ndarray:
+        return self.data[position].copy()
+
+    def write(self, position: int, plane: np.ndarray) -> None:
+        self.data[position] = plane
+
+
+@pytest.fixture
+def stack() -> Stack:
+    """Bright blocks that move; slice 4 is dim, so that a threshold is unsure of it."""
+    data = np.zeros((8, 20, 16), np.uint8)
+    for z in range(8):
+        data[z, 3:9, z : z + 6] = 150 if z == 4 else 250
+    return Stack(data, "zyx", name="blocks")
+
+
+@pytest.fixture
+def project(stack: Stack) -> Any:
+    """A project whose slice 0 is annotated with label 7, and already an example."""
+    made = Project(stack, ArrayPlanes(stack))
+    made.labels.write(0, truth(0, stack))
+    made.add_example(0)
+    yield made
+    made.close()
+
+
+def truth(position: int, stack: Stack) -> np.ndarray:
+    return (stack.data[position] > 0).astype(np.uint32) * 7
+
+
+def run(project: Project, current: int = 0, **settings: Any) -> list[int]:
+    """Run to the end; the slices that were written."""
+    project.settings = replace(project.settings, **settings)
+    return [step.position for step in project.start(ThresholdPredictor(), current) if project.commit(step)]
+
+
+# -- examples -----------------------------------------------------------------------------------------------------
+def test_a_slice_becomes_an_example_with_its_labels(project: Project, stack: Stack) -> None:
+    (item,) = project.examples.items
+    assert (item.name, item.source, item.position, item.index) == ("blocks, z 0", "blocks", 0, (0,))
+    np.testing.assert_array_equal(item.example.labels, truth(0, stack))
+    assert project.annotated == project.locked == {0}
+
+
+def test_an_empty_slice_is_no_first_example_but_may_be_a_second(project: Project, stack: Stack) -> None:
+    with pytest.raises(InputError, match="no label is painted on slice 3"):
+        Project(stack, ArrayPlanes(stack)).add_example(3)
+    assert project.add_example(3) == 1  # here is nothing to find: an example too
+
+
+def test_adding_a_slice_again_or_editing_its_labels_updates_the_example(project: Project, stack: Stack) -> None:
+    project.labels.write(0, truth(0, stack) // 7 * 9)
+    assert project.refresh_example(0)
+    assert project.examples.items[0].example.ids == (0, 9)
+    project.use_example(0, False)
+    project.labels.write(0, truth(0, stack))
+    assert project.add_example(0) == 0
+    assert project.examples.items[0].used
+    assert project.examples.items[0].example.ids == (0, 7)
+    assert not project.refresh_example(5)
+
+
+def test_an_example_that_is_removed_unlocks_its_slice(project: Project) -> None:
+    project.remove_example(0)
+    assert project.locked == set()
+
+
+def test_a_label_may_mean_not_annotated(project: Project, stack: Stack) -> None:
+    scribbles = np.zeros((20, 16), np.uint32)
+    scribbles[5, :6], scribbles[15] = 7, 3
+    project.labels.write(0, scribbles)
+    project.refresh_example(0)
+    project.set_ignore_label(0)
+    example = project.examples.items[0].example
+    np.testing.assert_array_equal(example.valid, scribbles > 0)
+    assert example.ids == (3, 7)
+    project.set_ignore_label(None)
+    assert project.examples.items[0].example.valid.all()
+
+
+def test_changes_are_told(stack: Stack) -> None:
+    told: list[tuple[str, int | None]] = []
+    project = Project(stack, ArrayPlanes(stack), on_change=lambda topic, position: told.append((topic, position)))
+    project.labels.write(2, truth(2, stack))
+    project.add_example(2)
+    project.verify(5)
+    project.set_classes({7: "block"}, {7: (1, 0, 0)})
+    assert told == [("examples", 2), ("verified", 5), ("examples", None)]
+    project.close()
+
+
+def test_an_imported_set_brings_labels_to_empty_slices_and_else_joins_from_elsewhere(
+    project: Project, stack: Stack
+) -> None:
+    other = np.zeros((20, 16), np.uint32)
+    other[0, 0] = 2
+
+    def item(position: int, labels: np.ndarray, source: str = "blocks") -> ExampleItem:
+        return ExampleItem(Example(project.stack.plane(position), labels), "x", source, position)
+
+    elsewhere = ExampleItem(Example(np.ones((5, 5), np.float32), np.ones((5, 5))), "y", "blocks", 3)
+    given = ExampleSet(
+        (item(0, truth(0, stack)), item(2, truth(2, stack), "renamed"), item(5, other), elsewhere),
+        class_names={7: "block"},
+    )
+    project.labels.write(5, truth(5, stack))
+    assert project.import_examples(given) == 3  # the first is known
+    assert [i.position for i in project.examples.items] == [0, 2, None, None]
+    assert project.annotated == {0, 2}
+    np.testing.assert_array_equal(project.labels.read(2), truth(2, stack))
+    np.testing.assert_array_equal(project.labels.read(5), truth(5, stack))  # what was painted stays
+    assert project.examples.class_names == {7: "block"}
+
+
+# -- running ------------------------------------------------------------------------------------------------------
+def test_a_run_paints_all_but_locked_slices(project: Project, stack: Stack) -> None:
+    project.labels.write(3, np.full((20, 16), 1, np.uint32))
+    project.verify(3)
+    assert run(project) == [1, 2, 4, 5, 6, 7]
+    np.testing.assert_array_equal(project.labels.read(6), truth(6, stack))
+    assert (project.labels.read(3) == 1).all()
+    assert set(project.confidence) == {1, 2, 4, 5, 6, 7}
+
+
+@pytest.mark.parametrize(
+    ("where", "current", "span", "painted"),
+    [
+        ("this", 4, None, [4]),
+        ("onward", 5, None, [5, 6, 7]),
+        ("backward", 2, None, [1, 2]),
+        ("both", 5, None, [1, 2, 3, 4, 5, 7]),
+        ("until_verified", 3, None, [3, 4, 5]),
+        ("until_verified", 7, None, [7]),
+        ("range", 0, (2, 4), [2, 3]),
+    ],
+)
+def test_where_to_paint(project: Project, where: Any, current: int, span: Any, painted: list[int]) -> None:
+    if where in ("until_verified", "both"):
+        project.verify(6)
+    assert sorted(run(project, current, where=where, span=span)) == painted
+
+
+def test_this_slice_of_a_time_lapse_of_stacks_is_one_plane() -> None:
+    data = np.zeros((3, 4, 6, 6), np.uint8)
+    data[:, :, 2:4, 2:4] = 200
+    stack = Stack(data, "tzyx", name="4D")
+    project = Project(stack, ArrayPlanes(stack))
+    project.labels.write(1, (data[0, 1] > 0).astype(np.uint32))
+    project.add_example(1)
+    assert project.examples.items[0].index == (0, 1)
+    assert run(project, 6, where="this") == [6]
+    assert sorted(run(project, 4, where="onward", along="t")) == [5, 9]  # the annotated z, from t 1 on
+    assert len(run(project, 0, where="both", along=None)) == 11
+    project.close()
+
+
+def test_nothing_to_paint_is_told(project: Project) -> None:
+    with pytest.raises(InputError, match="nothing to paint"):
+        run(project, 0, where="this")
+    project.use_example(0, False)
+    with pytest.raises(InputError, match="tick one"):
+        run(project, where="both")
+
+
+def test_examples_of_other_images_are_enough(stack: Stack) -> None:
+    project = Project(stack, ArrayPlanes(stack))
+    project.add_item(ExampleItem(Example(np.eye(9, dtype=np.float32), np.eye(9)), "other", "other", 0))
+    assert len(run(project)) == 8
+    project.close()
+
+
+def test_changing_examples_in_mid_run_does_not_touch_the_run(project: Project) -> None:
+    predictor = ThresholdPredictor()
+    steps = iter(project.start(predictor))
+    project.commit(next(steps))
+    project.remove_example(0)
+    project.commit(next(steps))
+    project.verify(3)
+    assert not project.commit(next(steps))  # locked meanwhile
+    assert len(list(steps)) == 4
+    assert len({context.fingerprint for context in predictor.contexts}) == 1
+
+
+def test_pixels_that_a_person_painted_stay(project: Project) -> None:
+    hand = np.zeros((20, 16), bool)
+    hand[0:6, 0:9] = True
+    project.labels.write(3, np.where(hand, 5, 0).astype(np.uint32))
+    project.note_hand_edit(3, hand)
+    run(project)
+    assert (project.labels.read(3)[hand] == 5).all()
+    assert (project.labels.read(3)[~hand] != 5).all()
+
+
+# -- review -------------------------------------------------------------------------------------------------------
+def test_the_least_sure_slices_come_first_and_locked_ones_never(project: Project) -> None:
+    assert project.next_unsure() is None
+    run(project)
+    assert project.next_unsure(after=0) == project.annotate_next() == 4
+    second = project.next_unsure(after=4)
+    assert second == project.unsure[1]
+    assert project.next_unsure(after=project.unsure[-1]) == 4  # around again
+    project.verify(4)
+    assert 4 not in project.unsure
+    project.verify(4, False)
+    assert project.annotate_next() == 4
+
+
+def test_disagreement_is_kept_where_it_is_known(project: Project) -> None:
+    step = next(iter(project.start(ThresholdPredictor())))
+    project.commit(step)
+    assert project.disagreement.get(step.position) is None
+    values = np.linspace(0, 1, 320, dtype=np.float32).reshape(20, 16)
+    project.commit(replace(step, segmentation=replace(step.segmentation, disagreement=values)))
+    np.testing.assert_allclose(project.disagreement.get(step.position), values, atol=0.003)
+
+
+def test_cleaning_up_is_a_run_that_can_be_undone(project: Project) -> None:
+    run(project)
+    specks = project.labels.read(5)
+    specks[18, 2] = 7
+    project.labels.write(5, specks)
+    assert list(project.cleanup([0, 4, 5], "drop_small", 3)) == [5]
+    assert project.labels.read(5)[18, 2] == 0
+    sure = project.confidence[5]
+    assert project.undo_run() == [5]
+    assert project.labels.read(5)[18, 2] == 7
+    assert project.confidence[5] == sure
+
+
+# -- undo ---------------------------------------------------------------------------------------------------------
+def test_undo_and_redo_of_a_slice_and_of_a_run(project: Project) -> None:
+    before = project.labels.data.copy()
+    run(project)
+    painted, sure = project.labels.data.copy(), dict(project.confidence)
+    assert project.undo_slice() == [7]
+    assert not project.labels.read(7).any()
+    assert 7 not in project.confidence
+    assert len(project.undo_run()) == 6
+    np.testing.assert_array_equal(project.labels.data, before)
+    assert project.confidence == {}
+    assert len(project.redo_run()) == 7
+    np.testing.assert_array_equal(project.labels.data, painted)
+    assert project.confidence == sure
+
+
+def test_undo_leaves_hand_edits_and_locked_slices_alone(project: Project) -> None:
+    run(project)
+    hand = np.zeros((20, 16), bool)
+    hand[10:12, 3:5] = True
+    hand[3, 3] = True  # over what the model wrote, with the same label
+    project.labels.write(3, np.where(hand, 7, project.labels.read(3)).astype(np.uint32))
+    project.note_hand_edit(3, hand)
+    project.verify(4)
+    verified = project.labels.read(4)
+    assert 4 not in project.undo_run()
+    np.testing.assert_array_equal(project.labels.read(3), np.where(hand, 7, 0))
+    np.testing.assert_array_equal(project.labels.read(4), verified)
+
+
+def test_an_example_made_of_a_correction_carries_the_run_on(project: Project, stack: Stack) -> None:
+    run(project)
+    project.labels.write(4, truth(4, stack))
+    project.add_example(4)
+    assert run(project, 4, where="onward") == [5, 6, 7]
+    assert RunSettings(where="onward") == project.settings
