@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ..core.tiling import Tile
 from .filters import HALO, REDUCTION, filter_responses, line_responses
-from .ridge import Lift, Sample, chequerboard, fold_grid
+from .ridge import WAVES, Lift, Sample, chequerboard, fold_grid
 
 SAMPLES, MIN_SAMPLES = 40_000, 10_000  # pixels fitted of all examples, and at least of each
 CONTEXT_SCALES = (1.36, 2.65, 5.14, 10.0, 20.0)  # px
@@ -138,6 +138,7 @@ def fit(
     samples: int = SAMPLES,
     see: Respond | None = None,
     stages: int = 2,
+    waves: int = WAVES,
 ) -> Guess:
     """Learn from examples.
 
@@ -155,6 +156,8 @@ def fit(
         From standardised planes (B, C, H, W) to the features (B, F, H, W) of their pixels; default: filter responses.
     stages
         1: the second stage is not shown the first guess, which takes half the time.
+    waves
+        Random Fourier features of a pixel.
     """
     see = see or image_features
     count = max(min(MIN_SAMPLES, samples), samples // len(shown))
@@ -162,7 +165,7 @@ def fit(
     centre, spread = _moments(shown[0][0])
     views = [View.of(_adapted(images, centre, spread), see) for images, _, _ in shown]
     seen = [_gathered(view.features, view.tiles, s.index) for view, s in zip(views, drawn, strict=True)]
-    first = Lift.fitted(seen[0])
+    first = Lift.fitted(seen[0], waves)
     held_out, weights = _solved(first, seen, drawn)
     mixing = _mixing(weights) if stages > 1 else weights.new_zeros(weights.shape[2], 0)
     # what each fold is shown comes from the other: (B, L, 2 M)
@@ -173,7 +176,7 @@ def fit(
             _gathered(partial(_inside, _context_features, guessed), view.tiles, sample.index) for guessed in folds
         ]
         seen[i] = torch.cat([seen[i], torch.where(sample.fold[..., None] == 0, context[0], context[1])], dim=2)
-    second = Lift.fitted(seen[0])
+    second = Lift.fitted(seen[0], waves)
     held_out, final = _solved(second, seen, drawn)
     bias = torch.zeros_like(final[:, -1])
     if background and bias.shape[1] > 1:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FEATURES = 512  # random Fourier features
+WAVES = 512  # random Fourier features
 RIDGE = 0.02  # a pixel
 FOLD_GRIDS = (4, 8, 16, 32, 64)  # cells a side of the chequerboard that makes the two folds
 BLOCK = {"cpu": 2**13}  # pixels whose Fourier features are held at a time: few enough for the cache
@@ -95,14 +95,14 @@ class Sums:
 
 @dataclass(frozen=True, eq=False)
 class Lift:
-    """F standardised features, their random Fourier features, and a constant: L = FEATURES + F + 1 in all.
+    """F standardised features, W random Fourier features of them, and a constant: L = W + F + 1 in all.
 
     Parameters
     ----------
     mean, deviation
         (B, 1, F) of the features.
     frequencies
-        (F + 1, FEATURES), the last row the phases.
+        (F + 1, W), the last row the phases.
     """
 
     mean: Tensor
@@ -110,16 +110,16 @@ class Lift:
     frequencies: Tensor
 
     @classmethod
-    def fitted(cls, features: Tensor) -> Lift:
-        """Of features (B, N, F). The frequencies depend on F alone: the same on every run and device."""
+    def fitted(cls, features: Tensor, waves: int = WAVES) -> Lift:
+        """Of features (B, N, F), with W = ``waves``. Frequencies depend on F alone: the same on every run and device."""
         generator, count = torch.Generator().manual_seed(0), features.shape[2]
-        frequencies = torch.randn(count, FEATURES, generator=generator) / math.sqrt(count)
-        phases = 2 * math.pi * torch.rand(1, FEATURES, generator=generator)
+        frequencies = torch.randn(count, waves, generator=generator) / math.sqrt(count)
+        phases = 2 * math.pi * torch.rand(1, waves, generator=generator)
         deviation, mean = torch.std_mean(features, 1, keepdim=True, correction=0)
         return cls(mean, deviation + 1e-4, torch.cat([frequencies, phases]).to(features))
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N, F) -> waves (B, N, FEATURES), and (B, N, F + 1) standardised features and 1."""
+        """(B, N, F) -> waves (B, N, W), and (B, N, F + 1) standardised features and 1."""
         linear = F.pad((features - self.mean) / self.deviation, (0, 1), value=1.0)
         return (linear @ self.frequencies).cos_(), linear
 
@@ -137,7 +137,8 @@ class Lift:
 
     def apply(self, features: Tensor, weights: Tensor) -> Tensor:
         """Scores (B, D, N) of features (B, F, N) by weights (B, L, D)."""
-        of_waves, of_linear = weights[:, :FEATURES], weights[:, FEATURES:]
+        count = self.frequencies.shape[1]
+        of_waves, of_linear = weights[:, :count], weights[:, count:]
         scores = features.new_empty(len(features), weights.shape[2], features.shape[2])
         for columns in _blocks(features.shape[2], features.device):
             waves, linear = self(features[..., columns].mT)
