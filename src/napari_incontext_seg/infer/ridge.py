@@ -111,7 +111,7 @@ class Lift:
 
     @classmethod
     def fitted(cls, features: Tensor, waves: int = WAVES) -> Lift:
-        """Of features (B, N, F), with W = ``waves``. Frequencies depend on F alone: the same on every run and device."""
+        """Of features (B, N, F), with W = ``waves``. The frequencies are the same on every run and device."""
         generator, count = torch.Generator().manual_seed(0), features.shape[2]
         frequencies = torch.randn(count, waves, generator=generator) / math.sqrt(count)
         phases = 2 * math.pi * torch.rand(1, waves, generator=generator)
