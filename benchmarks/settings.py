@@ -3,8 +3,8 @@
     python benchmarks/settings.py DATA_DIR SET [SET ...] [--model auto] [--json F]
 
 Each set is a stack or time-lapse, propagated from its first frame (`1 example`) or from its first, middle and last
-(`3 examples`). The frames that `quality.py` scores are scored, less those three, in every row. Mean Dice, and seconds for
-a plane, learning from the examples included.
+(`3 examples`). The frames that `quality.py` scores are scored, less those three, in every row. Mean Dice, and seconds
+for a plane, learning from the examples included.
 """
 
 from __future__ import annotations
