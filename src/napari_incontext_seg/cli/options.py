@@ -34,6 +34,9 @@ ImageArgument = Annotated[
 AnnotatedOption = Annotated[
     str | None, typer.Option(help="Numbers of the annotated slices (0,15,20:23); default: those with any label.")
 ]
+ExamplesOption = Annotated[
+    Path | None, typer.Option(help="An example set (.incontext), saved from napari or by `examples`.", metavar="SET")
+]
 KindOption = Annotated[KindChoice, typer.Option(help="semantic: a label is a class; instance: a label is one object.")]
 EnsembleOption = Annotated[EnsembleChoice, typer.Option(help="How a SegGPT joins several examples.")]
 QualityOption = Annotated[

@@ -16,6 +16,7 @@ from .options import (
     DeviceOption,
     DirectionChoice,
     EnsembleOption,
+    ExamplesOption,
     IgnoreOption,
     ImageArgument,
     KindChoice,
@@ -27,10 +28,9 @@ from .options import (
     parse_duration,
     parse_numbers,
     parse_span,
-    read_annotations,
-    resolve_kind,
 )
 from .progress import progress_bar
+from .shown import show_collection, show_stack
 from .tune import read_key, tuned
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def propagate(
     labels: Annotated[
         Path | None, typer.Option(help="Labels of the annotated slices: same shape as IMAGE; or one slice.")
     ] = None,
+    examples: ExamplesOption = None,
     key: Annotated[
         Path | None, typer.Option(help="What `incontext-seg tune` learned; then --labels may be left out.")
     ] = None,
@@ -87,10 +88,11 @@ def propagate(
     from ..io.stacks import open_labels, open_stack
     from ..io.storing import check_apart, check_free
     from ..session.job import run_to_file
+    from ..session.plan import without
 
     out = out.expanduser()  # a shell leaves the ~ of --out=~/x.tif
     seconds = parse_duration(tune, "--tune") if tune is not None else None
-    known = read_key(key, labels, tune=tune, kind=kind, annotated=annotated)
+    known = read_key(key, labels, examples, tune=tune, kind=kind, annotated=annotated)
     chosen = parse_numbers(channels, "--channels") if channels is not None else None
     settings: dict[str, Any] = {
         "ensemble": ensemble, "quality": quality, "recolour": recolour, "memory": memory, "num_examples": num_examples,
@@ -103,57 +105,58 @@ def propagate(
             truth=truth, direction=None if direction == "both" else direction,
         )  # fmt: skip
         report = propagate_collection(
-            image, labels, out, kind, settings, model=model, device=device, channels=chosen, overwrite=overwrite,
-            picture=picture, key=known,
+            image, labels, examples, out, kind, settings, model=model, device=device, channels=chosen,
+            overwrite=overwrite, picture=picture, key=known,
         )  # fmt: skip
         return finish(report, as_json)
     sheet = out.with_name(f"{stem(out)}.png") if picture else None
     outputs = [*label_files(out), *([sheet] if sheet is not None else [])]
-    inputs = [given for given in (image, labels, truth, key) if given is not None]
+    inputs = [given for given in (image, labels, examples, truth, key) if given is not None]
     check_apart(outputs, [file for given in inputs for file in input_files(given)])
     for output in outputs:
         check_free(output, overwrite)
     stack = open_stack(image, axes=axes, channels=chosen)
     label_stack = open_labels(labels) if labels is not None else None
-    annotations = read_annotations(stack, label_stack, annotated, ignore_label) if label_stack is not None else {}
+    shown = show_stack(
+        stack, label_stack, examples, annotated=annotated, kind=kind, ignore_label=ignore_label, key=known
+    )
     predictor = predictor_of(settings, model, device, known)
     run = start(
-        stack, annotations, predictor,
-        kind=known.kind if known is not None else resolve_kind(kind, annotations.values(), ignore_label),
-        direction=direction, along=along, span=parse_span(span), memory=memory, num_examples=num_examples,
-        select=select, ignore_label=ignore_label, context=known.context if known is not None else None,
+        stack, shown.annotations, predictor, kind=shown.kind, direction=direction, along=along, span=parse_span(span),
+        memory=memory, num_examples=num_examples, select=select, ignore_label=shown.ignore_label, context=shown.context,
     )  # fmt: skip
+    without(run, shown.given)
     run.predictor = tuned(predictor, run.context, settings)
     with progress_bar(len(run), "slices") as advance:
         report = run_to_file(
             run, out, dtype=label_stack.data.dtype if label_stack is not None else None, overwrite=overwrite,
-            settings=settings,
+            settings=settings, given=shown.given,
             picture=sheet, truth=open_labels(truth) if truth is not None else None, on_step=lambda _: advance(),
         )  # fmt: skip
     return finish(report, as_json)
 
 
 def propagate_collection(
-    image: Path, labels: Path | None, out: Path, kind: KindChoice, settings: dict[str, Any], *, model: str, device: str,
-    channels: list[int] | None, overwrite: bool, picture: bool, key: Key | None,
+    image: Path, labels: Path | None, examples: Path | None, out: Path, kind: KindChoice, settings: dict[str, Any], *,
+    model: str, device: str, channels: list[int] | None, overwrite: bool, picture: bool, key: Key | None,
 ) -> Report:  # fmt: skip
     """Images that are no stack: label files carry the names of the images that they annotate."""
     from ..io.paths import input_files, stem
     from ..io.storing import check_apart
     from ..session.collection import collection_context, run_to_folder
 
-    inputs = [*input_files(image), *(input_files(labels) if labels is not None else [])]
+    inputs = [file for given in (image, labels, examples) if given is not None for file in input_files(given)]
     check_apart([out / f"{stem(file)}{suffix}" for file in inputs for suffix in (".tif", ".png")], inputs)
     images, annotations, dtype = open_collection(image, labels, channels)
     predictor = predictor_of(settings, model, device, key)
-    ignore = settings["ignore_label"]
-    resolved = key.kind if key is not None else resolve_kind(kind, annotations.values(), ignore)
+    shown = show_collection(images, annotations, examples, kind=kind, ignore_label=settings["ignore_label"], key=key)
     if settings["tune"] is not None:
-        predictor = tuned(predictor, collection_context(images, annotations, resolved, ignore), settings)
+        context = collection_context(images, annotations, shown.kind, shown.ignore_label, shown.context)
+        predictor = tuned(predictor, context, settings)
     with progress_bar(len(images), "images") as advance:
         return run_to_folder(
-            images, annotations, predictor, out, kind=resolved, ignore_label=ignore,
-            context=key.context if key is not None else None, dtype=dtype, overwrite=overwrite,
+            images, annotations, predictor, out, kind=shown.kind, ignore_label=shown.ignore_label,
+            context=shown.context, dtype=dtype, overwrite=overwrite,
             settings=settings, picture=out / "contact_sheet.png" if picture else None, on_image=advance,
         )  # fmt: skip
 

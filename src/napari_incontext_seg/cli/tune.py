@@ -21,6 +21,7 @@ from .options import (
     ChannelsOption,
     DeviceOption,
     EnsembleOption,
+    ExamplesOption,
     IgnoreOption,
     ImageArgument,
     KindChoice,
@@ -30,10 +31,9 @@ from .options import (
     open_collection,
     parse_duration,
     parse_numbers,
-    read_annotations,
-    resolve_kind,
 )
 from .progress import progress_bar
+from .shown import show_collection, show_stack
 
 if TYPE_CHECKING:
     from ..core.types import Context, Predictor
@@ -42,8 +42,11 @@ if TYPE_CHECKING:
 
 def tune(
     image: ImageArgument,
-    labels: Annotated[Path, typer.Option(help="Labels of the annotated slices: same shape as IMAGE; or one slice.")],
     save: Annotated[Path, typer.Option(help="File to keep what was learned in, for propagate --key.", metavar="KEY")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels of the annotated slices: same shape as IMAGE; or one slice.")
+    ] = None,
+    examples: ExamplesOption = None,
     seconds: Annotated[
         str, typer.Option("--seconds", "--tune", help="How long, such as 60s or 2m. Ctrl-C keeps the best so far.")
     ] = "60s",
@@ -70,8 +73,11 @@ def tune(
     from ..io.storing import check_apart, check_free
     from ..session.collection import collection_context
 
+    if labels is None and examples is None:
+        raise typer.BadParameter("give the labels of annotated slices (--labels), or an example set (--examples).")
     duration, save = parse_duration(seconds, "--seconds"), save.expanduser()
-    check_apart([save], [*input_files(image), *input_files(labels)])
+    inputs = [given for given in (image, labels, examples) if given is not None]
+    check_apart([save], [file for given in inputs for file in input_files(given)])
     check_free(save, overwrite)
     chosen = parse_numbers(channels, "--channels") if channels is not None else None
     if one_by_one and (annotated is not None or axes is not None):
@@ -79,13 +85,15 @@ def tune(
     predictor = load_predictor(model, device=device, ensemble=ensemble, recolourings=1, quality=quality)
     if one_by_one:
         images, annotations, _ = open_collection(image, labels, chosen)
-        resolved = resolve_kind(kind, annotations.values(), ignore_label)
-        context = collection_context(images, annotations, resolved, ignore_label)
+        shown = show_collection(images, annotations, examples, kind=kind, ignore_label=ignore_label)
+        context = collection_context(images, shown.annotations, shown.kind, shown.ignore_label, shown.context)
     else:
         stack = open_stack(image, axes=axes, channels=chosen)
-        annotations = read_annotations(stack, open_labels(labels), annotated, ignore_label)
-        resolved = resolve_kind(kind, annotations.values(), ignore_label)
-        context = propagate(stack, annotations, predictor, kind=resolved, ignore_label=ignore_label).context
+        label_stack = open_labels(labels) if labels is not None else None
+        shown = show_stack(stack, label_stack, examples, annotated=annotated, kind=kind, ignore_label=ignore_label)
+        context = propagate(
+            stack, shown.annotations, predictor, kind=shown.kind, ignore_label=shown.ignore_label, context=shown.context
+        ).context
     key = tuned_key(predictor, context, duration)
     file = key.save(save, overwrite=overwrite)
     if as_json:
@@ -127,15 +135,18 @@ def tuned_key(predictor: Predictor, context: Context, seconds: float) -> Key:
 
 
 def read_key(
-    key: Path | None, labels: Path | None, *, tune: str | None, kind: KindChoice, annotated: str | None
-) -> Key | None:
+    key: Path | None, labels: Path | None, examples: Path | None, *, tune: str | None, kind: KindChoice,
+    annotated: str | None,
+) -> Key | None:  # fmt: skip
     """The key that propagation is to use, checked against the other options."""
-    if key is None:
-        if labels is None:
-            raise typer.BadParameter("give the labels of annotated slices (--labels), or a key (--key).")
-        return None
+    if key is None and labels is None and examples is None:
+        raise typer.BadParameter(
+            "give the labels of annotated slices (--labels), an example set (--examples), or a key (--key)."
+        )
     if labels is None and annotated is not None:
         raise InputError("--annotated says what slices the --labels are of: give labels too, or leave it out.")
+    if key is None:
+        return None
     if tune is not None:
         raise InputError("--key is what an earlier tuning learned, so there is nothing to --tune: leave one out.")
     from ..infer.key import Key

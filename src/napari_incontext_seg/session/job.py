@@ -33,6 +33,7 @@ def run_to_file(
     settings: Mapping[str, Any] | None = None,
     picture: Path | None = None,
     truth: Stack | None = None,
+    given: Mapping[int, Labels] | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> Report:
     """Run a propagation into a label file, a confidence volume and a picture.
@@ -55,6 +56,8 @@ def run_to_file(
         PNG of up to 12 slices with their labels.
     truth
         Labels of every slice, to tell Dice.
+    given
+        Labels (Y, X) of slices that are not visited, and come out like this.
     on_step
         Called after each finished plane.
 
@@ -73,13 +76,16 @@ def run_to_file(
         )
     if picture is not None:
         check_free(picture, overwrite)
-    report = Report(out, len(run))
+    report = Report(out, len(run) + len(given or {}))
     shown = _shown(run)
     painted: dict[int, Labels] = {}
     record = provenance(run.predictor, run.context, settings)
     if run.stack.normalization is not None:
         record["value_range"] = asdict(run.stack.normalization)
     with LabelWriter(out, run.stack, dtype=dtype, overwrite=overwrite, provenance=record) as writer:
+        for position, labels in (given or {}).items():
+            writer.write(position, labels, np.ones(labels.shape, np.float32))
+            report.annotated.append(position)
         for step in run:
             writer.write(step.position, step.segmentation.labels, step.segmentation.confidence)
             _note(report, step, run, truth)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,8 +18,10 @@ from ..core.sparse_change import SparseChange
 from ..core.stack import Stack
 from ..core.types import Example, Labels, Predictor
 from ..errors import InputError
+from ..io.example_sets import save_examples
 from .journal import Entry, Journal
 from .packed import PackedMaps, PackedMasks
+from .replay import RunRecord, command_line
 from .settings import RunSettings
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ class Project:
         self.disagreement = PackedMaps(stack.plane_shape)
         self.touched = PackedMasks(stack.plane_shape)
         self._runs = self._painting = 0  # how many there were; the number of the one that the model paints in
+        self.last_run: RunRecord | None = None
         self._on_change = on_change
 
     @cached_property
@@ -191,36 +195,15 @@ class Project:
         self._set_examples(replace(self.examples, class_names=names, class_colors=colors))
 
     def import_examples(self, given: ExampleSet) -> int:
-        """Add the examples of a set; returns how many were new.
+        """Add the examples of a set; returns how many were new. See `importing.joined`."""
+        from .importing import joined
 
-        Those that were taken from this image count as its own if the slice has no labels yet, which then are written,
-        or the same ones; else they join as examples from elsewhere, and what was painted stays.
-        """
-        from .plan import is_own
+        before, examples = len(self.examples), joined(self, given)
+        self._set_examples(examples)
+        return len(examples) - before
 
-        first = not self.examples.items
-        known = {item.example.digest for item in self.examples.items}
-        new = [item for item in given.items if item.example.digest not in known]
-        for item in new:
-            if is_own(item, self.stack) and self._takes(int(item.position or 0), item.example):
-                joined = replace(item, source=self.source)
-            elif is_own(item, self.stack) or item.source == self.source:
-                joined = replace(item, position=None)
-            else:
-                joined = item
-            self.examples = self.examples.added(joined)
-        self._set_examples(
-            replace(
-                self.examples,
-                class_names={**given.class_names, **self.examples.class_names},
-                class_colors={**given.class_colors, **self.examples.class_colors},
-                ignore_label=given.ignore_label if first else self.examples.ignore_label,
-            )
-        )
-        return len(new)
-
-    def _takes(self, position: int, example: Example) -> bool:
-        """Whether an example's labels are those of its slice, or could be written to it because it has none."""
+    def take_labels(self, position: int, example: Example) -> bool:
+        """Whether a slice has the labels of an example, or has none and can take them, which then are written."""
         now = as_labels(self.labels.read(position))
         if not now.any() and position not in self.verified and position not in self.touched:
             self._write(position, example.labels, self._next_run())
@@ -259,14 +242,14 @@ class Project:
         InputError
             No example is used, or there is nothing to paint.
         """
-        from .plan import plan_run
+        from .plan import plan_run, span_of
 
-        examples = replace(self.examples, kind=self.settings.kind)
+        examples, verified = replace(self.examples, kind=self.settings.kind), set(self.verified)
         run = plan_run(
-            self.stack, examples, self.settings, predictor, current=current, verified=set(self.verified),
-            locked=self.locked,
-        )  # fmt: skip
+            self.stack, examples, self.settings, predictor, current=current, verified=verified, locked=self.locked
+        )
         self._painting = self._next_run()
+        self.last_run = RunRecord(examples, self.settings, span_of(self.stack, self.settings, current, verified))
         return run
 
     def commit(self, step: Step) -> bool:
@@ -281,6 +264,29 @@ class Project:
         self._save_confidence(position)
         self._tell("confidence", position)
         return True
+
+    def command_line(self, image: Path, examples: Path, out: Path) -> str:
+        """The command that repeats the last run headless; its examples are saved to a file for it.
+
+        Parameters
+        ----------
+        image
+            The file that the image was opened from.
+        examples
+            Where the example set is written; one that is there is replaced.
+        out
+            Where the command is to write.
+
+        Raises
+        ------
+        InContextError
+            Nothing was run yet, the file does not hold this image, or the examples cannot be saved.
+        """
+        if self.last_run is None:
+            raise InputError("there is no run to repeat yet: run the model first.")
+        words = command_line(self.last_run, self.stack, image=image, examples=examples, out=out)
+        save_examples(examples, self.last_run.examples, overwrite=True)
+        return words
 
     def _next_run(self) -> int:
         self._runs += 1

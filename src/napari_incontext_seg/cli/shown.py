@@ -1,0 +1,99 @@
+"""What a command shows the model: labels of some slices, an example set, a key; alone or together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .options import KindChoice, read_annotations, resolve_kind
+
+if TYPE_CHECKING:
+    from ..core.stack import Stack
+    from ..core.types import Context, Kind, Labels
+    from ..infer.key import Key
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What is shown.
+
+    Parameters
+    ----------
+    annotations
+        Number of a slice or image -> its labels (Y, X).
+    kind
+        What labels are.
+    ignore_label
+        The label in ``annotations`` that means "not annotated".
+    context
+        Examples from elsewhere.
+    given
+        Labels of slices that come out as they are, without being shown: examples that are not used.
+    """
+
+    annotations: Mapping[int, Any]
+    kind: Kind
+    ignore_label: int | None = None
+    context: Context | None = None
+    given: Mapping[int, Labels] = field(default_factory=dict)
+
+
+def show_stack(
+    stack: Stack, labels: Stack | None, examples: Path | None, *, annotated: str | None, kind: KindChoice,
+    ignore_label: int | None, key: Key | None = None,
+) -> Shown:  # fmt: skip
+    """What is shown for a stack; examples that were taken from it are annotated slices of it.
+
+    Labels win over an example of the same slice.
+    """
+    annotations = read_annotations(stack, labels, annotated, ignore_label) if labels is not None else {}
+    if examples is None:
+        return _without_set(annotations, kind, ignore_label, key)
+    from ..io.example_sets import load_examples
+    from ..session.plan import NOT_ANNOTATED, split_examples
+
+    loaded = load_examples(examples)
+    split = split_examples(loaded, stack.normalized(), key=key)
+    both = {**split.annotations, **_with_ignored(annotations, ignore_label, NOT_ANNOTATED)}
+    return Shown(
+        both,
+        key.kind if key is not None else loaded.kind if kind == "auto" else kind,
+        NOT_ANNOTATED,
+        split.context,
+        {p: example.labels for p, example in split.unused.items() if p not in both},
+    )
+
+
+def show_collection(
+    images: Sequence[Stack], annotations: Mapping[int, Any], examples: Path | None, *, kind: KindChoice,
+    ignore_label: int | None, key: Key | None = None,
+) -> Shown:  # fmt: skip
+    """What is shown for images that are no stack; all examples of a set are from elsewhere."""
+    if examples is None:
+        return _without_set(annotations, kind, ignore_label, key)
+    from ..core.types import Context
+    from ..io.example_sets import load_examples
+
+    loaded = load_examples(examples)
+    context = loaded.context()
+    resolved = key.kind if key is not None else loaded.kind if kind == "auto" else kind
+    before = key.context.examples if key is not None else ()
+    context = Context((*before, *context.examples), resolved, context.class_names)
+    return Shown(annotations, resolved, ignore_label, context)
+
+
+def _without_set(annotations: Mapping[int, Any], kind: KindChoice, ignore_label: int | None, key: Key | None) -> Shown:
+    if key is not None:
+        return Shown(annotations, key.kind, ignore_label, key.context)
+    return Shown(annotations, resolve_kind(kind, annotations.values(), ignore_label), ignore_label)
+
+
+def _with_ignored(annotations: Mapping[int, Any], ignore_label: int | None, marked: int) -> dict[int, Any]:
+    """Label planes in which another number means "not annotated"."""
+    import numpy as np
+
+    if ignore_label is None:
+        return dict(annotations)
+    return {p: np.where(plane == ignore_label, marked, plane.astype(np.int64)) for p, plane in annotations.items()}

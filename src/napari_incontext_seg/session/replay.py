@@ -1,0 +1,82 @@
+"""The command line that repeats a run without napari."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.example_set import ExampleSet
+from ..core.stack import Stack
+from ..errors import InputError
+from ..io.stacks import open_stack
+from .settings import RunSettings
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecord:
+    """What a run was started with.
+
+    Parameters
+    ----------
+    examples, settings
+        As they were then.
+    span
+        (first, end) of the slices painted, along the first axis travelled; None for all.
+    """
+
+    examples: ExampleSet
+    settings: RunSettings
+    span: tuple[int, int] | None = None
+
+
+def command_line(record: RunRecord, stack: Stack, *, image: Path, examples: Path, out: Path) -> str:
+    """The command that repeats a run.
+
+    Parameters
+    ----------
+    record
+        The run.
+    stack
+        The image as the run saw it.
+    image
+        Its file or folder.
+    examples
+        File that the record's examples were saved to.
+    out
+        Where the command is to write: ``.tif`` or ``.zarr``.
+
+    Raises
+    ------
+    InputError
+        The file does not hold the image that the run saw.
+    FileError
+        It cannot be read.
+    """
+    settings, default = record.settings, RunSettings()
+    words = ["incontext-seg", "propagate", str(image), "--examples", str(examples), "--out", str(out)]
+    words += ["--kind", settings.kind, *_axes(stack, image)]
+    if stack.channels is not None:
+        words += ["--channels", ",".join(map(str, stack.channels))]
+    for option in ("model", "device", "quality", "ensemble", "memory", "num_examples", "select", "along", "key"):
+        value = getattr(settings, option)
+        if value != getattr(default, option):
+            words += [f"--{option.replace('_', '-')}", str(value)]
+    if settings.tune_seconds is not None:
+        words += ["--tune", f"{settings.tune_seconds:g}s"]
+    if record.span is not None:
+        words += ["--range", "{}:{}".format(*record.span)]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def _axes(stack: Stack, image: Path) -> list[str]:
+    """The axes, where the file says something else than what the run saw."""
+    found = open_stack(image)
+    if tuple(found.data.shape) != tuple(stack.data.shape):
+        raise InputError(
+            f"{image.name} holds an image of {tuple(found.data.shape)}, but the layer is one of "
+            f"{tuple(stack.data.shape)}: save the layer as a file, open that, and run again."
+        )
+    return [] if found.axes == stack.axes else ["--axes", stack.axes]
