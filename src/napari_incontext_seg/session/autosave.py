@@ -99,7 +99,7 @@ class SavedSession:
 
     def __str__(self) -> str:
         when = self.saved.astimezone().strftime("%Y-%m-%d %H:%M")
-        return f"{len(self.examples)} examples, {len(self.painted)} slices with labels, from {when}"
+        return f"{_count(len(self.examples), 'example')}, labels of {_count(len(self.painted), 'slice')}, saved {when}"
 
     def planes(self) -> Iterator[tuple[int, NDArray[np.uint32]]]:
         """The labels of each slice that was saved."""
@@ -318,6 +318,10 @@ class Autosave:
         self.close()
         self._failed = True
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _make_room(newest: Path) -> None:

@@ -1,0 +1,185 @@
+"""Everything is on disk after each slice, and comes back, also after a crash in the middle of a save."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import ThresholdPredictor
+
+from napari_incontext_seg.core.stack import Stack
+from napari_incontext_seg.errors import FileError, InContextError
+from napari_incontext_seg.session import autosave
+from napari_incontext_seg.session.autosave import Autosave, autosave_folder, find_session, load_session
+from napari_incontext_seg.session.project import Project
+from napari_incontext_seg.session.settings import RunSettings
+
+
+class ArrayPlanes:
+    """Labels in memory."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.data = np.zeros((len(stack), *stack.plane_shape), np.uint32)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def read(self, position: int) -> np.ndarray:
+        return self.data[position].copy()
+
+    def write(self, position: int, plane: np.ndarray) -> None:
+        self.data[position] = plane
+
+
+@pytest.fixture(autouse=True)
+def _own_data_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INCONTEXT_SEG_CACHE", str(tmp_path / "user"))
+
+
+@pytest.fixture
+def stack() -> Stack:
+    data = np.random.default_rng(0).integers(0, 60, (6, 20, 16)).astype(np.uint8)
+    for z in range(6):
+        data[z, 3:9, z : z + 6] = 250 - 10 * z
+    return Stack(data, "zyx", name="blocks")
+
+
+def worked_on(stack: Stack, folder: Path) -> Project:
+    """A project in which a person did a bit of everything."""
+    project = Project(stack, ArrayPlanes(stack))
+    project.autosave = Autosave(folder, stack)
+    project.settings = RunSettings(model="guess", quality="best")
+    project.labels.write(0, (stack.data[0] > 100).astype(np.uint32) * 2**31)
+    project.note_hand_edit(0, stack.data[0] > 100)
+    project.add_example(0)
+    for step in project.start(ThresholdPredictor()):
+        project.commit(step)
+    hand = np.zeros((20, 16), bool)
+    hand[15:, 2:4] = True
+    project.labels.write(2, np.where(hand, 3, project.labels.read(2)).astype(np.uint32))
+    project.note_hand_edit(2, hand)
+    project.verify(3)
+    project.verify(4)
+    project.verify(4, False)
+    project.undo_slice()
+    return project
+
+
+def state(project: Project) -> Any:
+    """All that must not be lost."""
+    items = [(i.name, i.source, i.position, i.used, i.example.digest) for i in project.examples.items]
+    touched = {p: project.touched[p].tobytes() for p in project.touched}
+    return (
+        items, project.settings, project.verified, project.confidence, project.labels.data.tobytes(), touched,
+    )  # fmt: skip
+
+
+def test_everything_comes_back_after_a_crash(stack: Stack, tmp_path: Path) -> None:
+    project = worked_on(stack, tmp_path / "session")
+    assert project.autosave is not None
+    project.autosave.flush()  # what a crash right now would leave
+    saved = load_session(tmp_path / "session", stack)
+    renamed = Stack(stack.data, "zyx", name="blocks [1]")
+    restored = Project(renamed, ArrayPlanes(renamed))
+    saved.restore_into(restored)
+    assert restored.annotated == {0}
+    assert state(restored)[1:] == state(project)[1:]
+    assert [i.example.digest for i in restored.examples.items] == [i.example.digest for i in project.examples.items]
+    assert str(saved).startswith("1 example, labels of 6 slices, saved ")
+    project.close()
+
+
+def test_each_slice_is_saved_when_it_is_committed(stack: Stack, tmp_path: Path) -> None:
+    project = Project(stack, ArrayPlanes(stack))
+    project.autosave = Autosave(tmp_path / "session", stack)
+    project.labels.write(0, (stack.data[0] > 100).astype(np.uint32))
+    project.add_example(0)
+    for step in project.start(ThresholdPredictor()):
+        project.commit(step)
+        project.autosave.flush()
+        saved = load_session(tmp_path / "session", stack)
+        assert step.position in saved.painted
+        planes = dict(saved.planes())
+        np.testing.assert_array_equal(planes[step.position], project.labels.read(step.position))
+    project.close()
+
+
+def test_a_save_that_was_cut_off_loses_itself_only(stack: Stack, tmp_path: Path) -> None:
+    project = worked_on(stack, tmp_path / "session")
+    expected = dict(project.confidence)
+    project.close()
+    with (tmp_path / "session" / "log.jsonl").open("a") as log:
+        log.write('["confidence", 2, 0.')
+    assert load_session(tmp_path / "session", stack).confidence == expected
+
+
+def test_a_session_that_was_restored_goes_on_and_others_are_set_aside(stack: Stack, tmp_path: Path) -> None:
+    folder = tmp_path / "session"
+    worked_on(stack, folder).close()
+    again = Autosave(folder, stack, resumed=True)
+    again.save_verified(5, True)
+    again.close()
+    assert load_session(folder, stack).verified == {3, 5}
+    fresh = Autosave(folder, stack)
+    fresh.close()
+    assert load_session(folder, stack).verified == frozenset()
+    assert load_session(folder.with_name("session.previous"), stack).verified == {3, 5}
+
+
+def test_a_session_is_found_by_its_image(stack: Stack, tmp_path: Path) -> None:
+    assert find_session(stack) is None
+    folder = autosave_folder(stack)
+    assert folder.is_relative_to(tmp_path / "user")
+    worked_on(stack, folder).close()
+    found = find_session(stack)
+    assert found is not None
+    assert found.folder == folder
+    other = Stack(stack.data[::-1].copy(), "zyx", name="blocks")
+    assert find_session(other) is None
+    with pytest.raises(FileError, match="another image"):
+        load_session(folder, other)
+
+
+def test_a_session_lies_beside_the_image_where_that_has_a_file(stack: Stack, tmp_path: Path) -> None:
+    image = tmp_path / "blocks.tif"
+    image.touch()
+    assert autosave_folder(stack, image).parent == tmp_path
+    worked_on(stack, autosave_folder(stack, image)).close()
+    assert find_session(stack, image) is not None
+    assert find_session(stack) is None
+
+
+def test_a_folder_that_cannot_be_written_is_told_once_and_work_goes_on(stack: Stack, tmp_path: Path) -> None:
+    told: list[InContextError] = []
+    saving = Autosave(tmp_path / "session", stack, on_error=told.append)
+    (tmp_path / "session" / "log.jsonl").unlink()
+    (tmp_path / "session" / "log.jsonl").mkdir()
+    for position in range(3):
+        saving.save_verified(position, True)
+    saving.close()
+    assert len(told) == 1
+    assert "cannot be written" in str(told[0])
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": "x"}', "null"])
+def test_what_is_no_session_is_told(stack: Stack, tmp_path: Path, content: str) -> None:
+    (tmp_path / "session.json").write_text(content)
+    with pytest.raises(FileError):
+        load_session(tmp_path, stack)
+
+
+def test_old_sessions_make_room(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autosave, "KEPT", 3)
+    for k in range(5):
+        one = Stack(stack.data + np.uint8(k), "zyx", name=f"image {k}")
+        Autosave(autosave_folder(one), one).close()
+    assert len(list(autosave.sessions_directory().iterdir())) == 3
+
+
+def test_a_discarded_session_is_gone(stack: Stack, tmp_path: Path) -> None:
+    saving = Autosave(tmp_path / "session", stack)
+    saving.save_verified(1, True)
+    saving.discard()
+    assert not (tmp_path / "session").exists()
