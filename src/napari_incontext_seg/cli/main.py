@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from ..errors import InContextError
 from ..infer.memory import memory_errors
 from .demo import demo
+from .examples import app as examples_app
 from .info import info
 from .propagate import propagate
 from .train import train
@@ -48,6 +49,7 @@ app.command()(demo)
 app.command()(tune)
 app.command()(train)
 app.command()(info)
+app.add_typer(examples_app, name="examples")
 app.add_typer(weights_app, name="weights")
 
 
