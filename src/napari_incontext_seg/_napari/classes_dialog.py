@@ -1,4 +1,4 @@
-"""`ClassesDialog`: names and colours of the labels."""
+"""`ClassesDialog`: what the labels mean: names, colours, and which one stands for "not annotated"."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -31,13 +32,20 @@ class ClassesDialog(QDialog):
         The labels.
     names, colors
         What they are called and coloured now.
+    ignore_label
+        The label of pixels that are not annotated, None if there is none.
     """
 
     def __init__(
-        self, ids: Sequence[int], names: Mapping[int, str], colors: Mapping[int, Rgb], parent: QWidget | None = None
+        self,
+        ids: Sequence[int],
+        names: Mapping[int, str],
+        colors: Mapping[int, Rgb],
+        ignore_label: int | None = None,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Classes")
+        self.setWindowTitle("Labels")
         self._fields: dict[int, QLineEdit] = {}
         self._colors = dict(colors)
         grid = QGridLayout()
@@ -53,12 +61,22 @@ class ClassesDialog(QDialog):
             self._fields[i] = field
             for column, widget in enumerate((QLabel(f"label {i}"), swatch, field)):
                 grid.addWidget(widget, line, column)
+        self.ignore = QSpinBox()
+        self.ignore.setRange(-1, 2**31 - 1)
+        self.ignore.setSpecialValueText("none")
+        self.ignore.setValue(-1 if ignore_label is None else ignore_label)
+        self.ignore.setToolTip(
+            "Pixels with this label say nothing: the model is not shown them, and paints there.\n"
+            "With 0 all that you did not paint is unknown; then paint some background with a label of its own."
+        )
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
         layout.addWidget(quiet("Names and colours of the labels in the examples."))
         layout.addLayout(grid)
+        layout.addWidget(quiet("For scribbles: the label that means “not annotated”."))
+        layout.addWidget(self.ignore)
         layout.addWidget(buttons)
 
     @property
@@ -70,6 +88,11 @@ class ClassesDialog(QDialog):
     def colors(self) -> dict[int, Rgb]:
         """The colours: red, green, blue in [0, 1]."""
         return dict(self._colors)
+
+    @property
+    def ignore_label(self) -> int | None:
+        """The label of pixels that are not annotated."""
+        return None if self.ignore.value() < 0 else int(self.ignore.value())
 
     def set_name(self, label: int, name: str) -> None:
         """Fill in a name."""

@@ -51,7 +51,7 @@ class ConfidenceCurve(QWidget):
             self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(280, 104)
+        return QSize(280, 96)
 
     # -- geometry -------------------------------------------------------------------------------------------------
     def x_of(self, position: int) -> float:
@@ -68,7 +68,7 @@ class ConfidenceCurve(QWidget):
     def lowest(self) -> float:
         """The lower end of the scale: a round number below the least sure slice, so that differences can be seen."""
         least = min(self._confidence.values(), default=0.5)
-        return next((low for low in (0.8, 0.5) if least >= low + 0.02), 0.0)
+        return next((low for low in (0.9, 0.8, 0.7, 0.6, 0.5) if least >= low + 0.01), 0.0)
 
     def _y_of(self, confidence: float) -> float:
         share = (confidence - self.lowest) / (1 - self.lowest)

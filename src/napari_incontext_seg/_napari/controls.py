@@ -1,13 +1,24 @@
-"""Small pieces that the sections are made of: buttons, choices, rows of a form."""
+"""Small pieces that the sections are made of: buttons, choices, rows of a form, folds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy, QToolButton, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
-LABEL_WIDTH = 62  # pixels: rows of a form line up across sections
+LABEL_WIDTH = 58  # pixels: rows of a form line up across sections
 
 
 def button(text: str, tooltip: str, on_click: Callable[[], Any], *, primary: bool = False) -> QPushButton:
@@ -19,13 +30,11 @@ def button(text: str, tooltip: str, on_click: Callable[[], Any], *, primary: boo
     return made
 
 
-def menu_button(text: str, tooltip: str, fill: Callable[[QMenu], None]) -> QToolButton:
+def menu_button(text: str, tooltip: str, fill: Callable[[QMenu], None]) -> QPushButton:
     """A button that opens a menu, filled anew each time."""
-    made = QToolButton()
-    made.setText(text)
+    made = QPushButton(text)
     made.setToolTip(tooltip)
     made.setProperty("menu", True)
-    made.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
     menu = QMenu(made)
     menu.setToolTipsVisible(True)
 
@@ -43,13 +52,52 @@ def choice(options: Sequence[tuple[str, Any]], tooltip: str, value: Any = None) 
     made = QComboBox()
     made.setToolTip(tooltip)
     made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    made.setMinimumContentsLength(6)
+    made.setMinimumContentsLength(5)
     made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     for text, data in options:
         made.addItem(text, data)
     if value is not None:
         made.setCurrentIndex(max(made.findData(value), 0))
     return made
+
+
+class Fold(QWidget):
+    """A quiet line that shows and hides what stands below it; closed at first."""
+
+    def __init__(self, text: str, tooltip: str, *rows: QWidget) -> None:
+        super().__init__()
+        self._line = QToolButton()
+        self._line.setProperty("fold", True)
+        self._line.setCheckable(True)
+        self._line.setToolTip(tooltip)
+        self._line.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self._line.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._body = QWidget()
+        inner = QVBoxLayout(self._body)
+        inner.setContentsMargins(0, 0, 0, 2)
+        inner.setSpacing(5)
+        for each in rows:
+            inner.addWidget(each)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self._line)
+        layout.addWidget(self._body)
+        self._line.toggled.connect(self._show)
+        self.set_text(text)
+        self._show(False)
+
+    def set_text(self, text: str) -> None:
+        """What the line says."""
+        self._line.setText(text)
+
+    def set_open(self, is_open: bool) -> None:
+        """Show or hide."""
+        self._line.setChecked(is_open)
+
+    def _show(self, is_open: bool) -> None:
+        self._line.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
+        self._body.setVisible(is_open)
 
 
 def quiet(text: str = "") -> QLabel:

@@ -69,7 +69,8 @@ class ImageView:
 
     def shows(self, dims: Dims) -> bool:
         """Whether the viewer still shows the two axes that this view was made for."""
-        return displayed_axes(self.layer, dims) == (self.axes.index("y"), self.axes.index("x"))
+        first = dims.ndim - self.layer.ndim
+        return first >= 0 and tuple(dims.order[-2:]) == (first + self.axes.index("y"), first + self.axes.index("x"))
 
     def title(self, position: int) -> str:
         """A plane's name for people: ``z 12``, or ``t 3, z 12``."""
@@ -101,7 +102,10 @@ def view_image(layer: Image, dims: Dims, axes: str | None = None) -> ImageView:
             f"axes must name the {layer.ndim} axes of {layer.name} by one letter each, such as "
             f"{_BY_NDIM.get(layer.ndim, 'tczyx')}; got {letters!r}."
         )
-    letters = _facing(letters.lower(), displayed_axes(layer, dims))
+    return _view(layer, _facing(letters.lower(), displayed_axes(layer, dims)))
+
+
+def _view(layer: Image, letters: str) -> ImageView:
     data = layer.data[0] if layer.multiscale else layer.data
     count = layer.ndim
     stack = Stack(
@@ -113,6 +117,12 @@ def view_image(layer: Image, dims: Dims, axes: str | None = None) -> ImageView:
         name=layer.name,
     )
     return ImageView(layer, letters, stack)
+
+
+def native_view(layer: Image) -> ImageView:
+    """An image layer along its own last two axes, however a viewer turns it: the order in which files keep it."""
+    letters = guess_letters(layer)
+    return _view(layer, letters)
 
 
 def guess_letters(layer: Layer) -> str:

@@ -48,6 +48,7 @@ class PlaneOverlay:
             return
         place = {
             "name": self._name,
+            "metadata": {"incontext": self._name},  # not to be taken for an image of a person
             "scale": view.layer.scale,
             "translate": translate,
             "rotate": view.layer.rotate,

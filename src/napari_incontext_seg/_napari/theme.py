@@ -43,9 +43,10 @@ class Colors:
 
 def style_sheet(colors: Colors) -> str:
     """What the dock adds to napari's style: a button that stands out, quiet notes, headers of sections."""
+    on_accent = "#ffffff" if colors.accent.lightnessF() < 0.65 else "#20242c"
     return f"""
     QPushButton[primary="true"] {{
-        background-color: {colors.accent.name()}; color: white; font-weight: 600; padding: 5px 12px;
+        background-color: {colors.accent.name()}; color: {on_accent}; font-weight: 600; padding: 5px 12px;
     }}
     QPushButton[primary="true"]:hover {{ background-color: {colors.accent.lighter(115).name()}; }}
     QPushButton[primary="true"]:disabled {{
@@ -55,6 +56,10 @@ def style_sheet(colors: Colors) -> str:
     QToolButton[header="true"] {{
         background-color: transparent; border: none; font-weight: 600; text-align: left; padding: 2px 0px;
     }}
-    QToolButton[menu="true"]::menu-indicator {{ image: none; }}
+    QPushButton[menu="true"]::menu-indicator {{ image: none; width: 0px; }}
+    QToolButton[fold="true"] {{
+        background-color: transparent; border: none; color: {colors.muted.name()}; padding: 0px;
+    }}
+    QToolButton[fold="true"]:hover {{ color: {colors.text.name()}; }}
     QFrame[rule="true"] {{ background-color: {colors.foreground.name()}; max-height: 1px; border: none; }}
     """

@@ -82,10 +82,15 @@ class ThumbnailList(QListWidget):
             self.addItem(item)
         self.setCurrentRow(min(selected, len(rows) - 1))
         self._filling = False
+        self.updateGeometry()
 
     def sizeHint(self) -> QSize:
-        """Room for two and a half rows: that there are more can be seen."""
-        return QSize(280, int(2.5 * ROW))
+        """Room for up to two rows and a bit: that there are more can be seen."""
+        return QSize(280, int(min(max(self.count(), 1), 2.3) * ROW) + 4)
+
+    def minimumSizeHint(self) -> QSize:
+        """As large as it wants to be."""
+        return self.sizeHint()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Delete takes out the row."""

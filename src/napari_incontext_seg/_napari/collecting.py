@@ -1,0 +1,159 @@
+"""`Collecting`: what can be done with the examples of a `Workbench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Image
+from napari.utils.colormaps import DirectLabelColormap
+
+from ..core.example_set import ExampleItem, ExampleSet, Rgb
+from ..core.types import Example
+from ..errors import InputError
+from ..io.example_sets import load_examples, save_examples
+from .layers import ImageView, LayerPlanes, view_image
+from .notices import tell, told
+from .workbench import Workbench
+
+NUM_COLORS = 50  # labels that keep napari's colours beside those that were chosen
+
+
+class Collecting:
+    """The examples, and what people do with them; each errand that fails is told as a notification."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+
+    @property
+    def examples(self) -> ExampleSet:
+        """The examples; none without a project."""
+        return self.bench.project.examples if self.bench.project is not None else ExampleSet()
+
+    # -- adding ---------------------------------------------------------------------------------------------------
+    def add_slice(self) -> None:
+        """Make the slice on display an example, along whichever axes it is."""
+        bench = self.bench
+        with told("adding the slice"):
+            project = bench.ready()
+            if bench.view is not None and bench.planes is not None and not bench.view.shows(bench.viewer.dims):
+                if not project.confidence and not project.examples.items and not project.verified:
+                    image, labels = bench.view.layer, bench.planes.layer
+                    bench.close()
+                    bench.open(image, labels)  # along the axes that are displayed now
+                else:
+                    self._add_plane_of(view_image(bench.view.layer, bench.viewer.dims), bench.planes.layer)
+                    return
+            project, position = bench.here()
+            project.add_example(position)
+
+    def other_images(self) -> list[Image]:
+        """Open images, other than the one that is worked on, that have labels."""
+        own = self.bench.view.layer if self.bench.view is not None else None
+        return [image for image in self.bench.images() if image is not own and self.bench.fitting_labels(image)]
+
+    def add_from(self, image: Image) -> None:
+        """Make the slice of another open image, where the viewer stands, an example."""
+        with told("adding a slice of another image"):
+            view = view_image(image, self.bench.viewer.dims)
+            self._add_plane_of(view, self.bench.fitting_labels(image)[0])
+
+    def _add_plane_of(self, view: ImageView, labels: object) -> None:
+        """Add the displayed plane of a view that is not the project's."""
+        project, name = self.bench.ready(), view.layer.name
+        position = view.position(self.bench.viewer.dims)
+        if position is None:
+            raise InputError(f"the sliders stand beyond {name}: go to one of its slices first.")
+        stack = view.stack.normalized()
+        plane = LayerPlanes(labels, view, lambda: None).read(position)
+        example = Example.from_labels(stack.plane(position), plane, project.examples.ignore_label, stack.spacing)
+        if not any(example.ids):
+            raise InputError(f"no label is painted on this slice of {name}: go to one that has labels.")
+        own = self.bench.view is not None and view.layer is self.bench.view.layer
+        title = f"{name}, {view.title(position)}" + (" (turned)" if own else "")
+        source = f"{name} (turned)" if own else name
+        place = () if own else stack.unravel(position)
+        project.add_item(ExampleItem(example, title, source, None if own else position, place))
+
+    # -- the list -------------------------------------------------------------------------------------------------
+    def go_to(self, number: int) -> None:
+        """Go to the slice that an example was taken from; for one of another image, nothing happens."""
+        item, project = self.examples.items[number], self.bench.project
+        if project is not None and item.position is not None and item.position in project.annotated:
+            self.bench.go_to(item.position)
+
+    def where_from(self, item: ExampleItem) -> str:
+        """Where an example was taken, for people: the slice, with the image if that is another one."""
+        view, project = self.bench.view, self.bench.project
+        own = project is not None and item.source == project.source and item.position is not None
+        if own and view is not None and item.position is not None and item.position < len(view.stack):
+            return view.title(item.position)
+        place = ", ".join(str(i) for i in item.index)
+        return f"{item.source or 'another image'} {place}".strip()
+
+    def rename(self, number: int, name: str) -> None:
+        """Give an example another name."""
+        if self.bench.project is not None and name != self.examples.items[number].name:
+            self.bench.project.rename_example(number, name)
+
+    def move(self, number: int, to: int) -> None:
+        """Put an example elsewhere in the order."""
+        if self.bench.project is not None:
+            self.bench.project.move_example(number, min(to, len(self.examples) - 1))
+
+    def use(self, number: int, used: bool) -> None:
+        """Show an example to the model, or not."""
+        if self.bench.project is not None and used != self.examples.items[number].used:
+            self.bench.project.use_example(number, used)
+
+    def remove(self, number: int) -> None:
+        """Take an example out; its slice is locked no longer."""
+        if self.bench.project is not None:
+            self.bench.project.remove_example(number)
+
+    # -- files ----------------------------------------------------------------------------------------------------
+    def open_file(self, path: str | Path) -> None:
+        """Add the examples of a file."""
+        with told("opening the example set"):
+            count = self.bench.ready().import_examples(load_examples(path))
+            self._color_labels()
+            tell(f"{count} new {'example' if count == 1 else 'examples'} from {Path(path).name}.")
+
+    def save_file(self, path: str | Path) -> None:
+        """Save the examples as one file."""
+        with told("saving the examples"):
+            self.bench.refresh_examples()
+            file = save_examples(path, self.examples, overwrite=True)  # the file dialog has asked
+            tell(f"Saved {file.name}.")
+
+    # -- what labels mean -----------------------------------------------------------------------------------------
+    def class_ids(self) -> list[int]:
+        """The labels of the examples, and those that have a name."""
+        painted = {i for item in self.examples.items for i in item.example.ids if i}
+        return sorted(painted | set(self.examples.class_names) or {1})
+
+    def color_of(self, label: int) -> Rgb:
+        """The colour of a label: the one that was chosen, else that of the labels layer."""
+        if label in self.examples.class_colors:
+            return self.examples.class_colors[label]
+        color = self.bench.planes.layer.get_color(label) if self.bench.planes is not None else None
+        return (1.0, 0.6, 0.1) if color is None else (float(color[0]), float(color[1]), float(color[2]))
+
+    def set_classes(self, names: dict[int, str], colors: dict[int, Rgb], ignore_label: int | None) -> None:
+        """Say what the labels mean: names, colours, and which one is "not annotated"."""
+        with told("naming the labels"):
+            project = self.bench.ready()
+            if ignore_label != project.examples.ignore_label:
+                project.set_ignore_label(ignore_label)
+            project.set_classes(names, colors)
+            self._color_labels()
+
+    def _color_labels(self) -> None:
+        """Give the labels layer the chosen colours; other labels keep theirs."""
+        if self.bench.planes is None or not self.examples.class_colors:
+            return
+        layer, chosen = self.bench.planes.layer, self.examples.class_colors
+        colors: dict[int | None, Any] = {i: layer.get_color(i) for i in range(1, NUM_COLORS)}
+        colors |= {None: (0.6, 0.6, 0.6, 1.0), 0: (0, 0, 0, 0)}
+        colors |= {i: (*color, 1.0) for i, color in chosen.items()}
+        layer.colormap = DirectLabelColormap(color_dict=colors)

@@ -1,0 +1,198 @@
+"""`InContextDock`: annotate, propagate, review: the whole job in one dock, its steps in the order of the work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QMessageBox, QScrollArea, QVBoxLayout, QWidget
+
+from .collecting import Collecting
+from .controls import button, quiet, row
+from .examples_section import ExamplesSection
+from .keeping import Keeping
+from .keys import bind, bind_dock, unbind
+from .layer_choice import LayerChoice
+from .models import question, to_download
+from .notices import tell_error
+from .propagate_section import PropagateSection
+from .review_section import ReviewSection
+from .reviewing import Reviewing
+from .theme import Colors, style_sheet
+from .workbench import Workbench
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+WIDTH = 360  # pixels: what a laptop's screen can spare beside a canvas
+
+
+class InContextDock(QWidget):
+    """The dock.
+
+    Parameters
+    ----------
+    napari_viewer
+        Given by napari.
+    """
+
+    def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = napari_viewer
+        self.bench = Workbench(napari_viewer, self)
+        colors = Colors.of(napari_viewer.theme)
+        self.layers = LayerChoice(self.bench)
+        self.collecting = Collecting(self.bench)
+        self.reviewing = Reviewing(self.bench)
+        self.keeping = Keeping(self.bench)
+        self.examples = ExamplesSection(self.collecting, colors)
+        self.propagate = PropagateSection()
+        self.review = ReviewSection(self.reviewing, self.keeping, colors)
+        self._build()
+        self._connect()
+        self._bound: list[Any] = []
+        self._reviewed = False
+        self._on_theme()
+        bind_dock(self, self.actions_by_name())
+        self.layers.refresh()
+
+    def actions_by_name(self) -> dict[str, Any]:
+        """What the keys do."""
+        return {
+            "add_slice": self.collecting.add_slice,
+            "run_or_cancel": self.run_or_cancel,
+            "next_unsure": self.reviewing.next_unsure,
+            "verify": self.reviewing.verify,
+            "undo": lambda: self.reviewing.undo("slice"),
+            "redo": lambda: self.reviewing.redo("slice"),
+        }
+
+    # -- running --------------------------------------------------------------------------------------------------
+    def run_or_cancel(self) -> None:
+        """Run with the settings of the form; cancel while a run is under way."""
+        if self.bench.job.running:
+            self.cancel()
+        else:
+            self.run()
+
+    def run(self) -> None:
+        """Run; what would have to be downloaded is asked about first."""
+        settings = self.propagate.settings()
+        weights = to_download(settings.model)
+        if weights is not None and not self.confirm(question(weights)):
+            return
+        if self.bench.run(settings):
+            self.propagate.show_running()
+
+    def use_and_continue(self, direction: str) -> None:
+        """Make the slice on display an example, and paint on from it."""
+        self.collecting.add_slice()
+        if self.bench.position in self.reviewing.annotated:
+            self.propagate.go(direction)
+            self.run()
+
+    def cancel(self) -> None:
+        """Stop after the slice that is being painted."""
+        if self.bench.job.running:
+            self.propagate.show_cancelling()
+            self.bench.job.cancel()
+
+    def confirm(self, words: str) -> bool:
+        """Ask a yes-or-no question."""
+        answer = QMessageBox.question(self, "Download", words)
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    def _on_ended(self, outcome: str) -> None:
+        note = self.propagate.note.text()
+        self.propagate.show_idle()
+        self.propagate.say({"cancelled": "cancelled: finished slices are kept"}.get(outcome, note))
+        if outcome == "failed":
+            self.propagate.say("")
+
+    # -- building -------------------------------------------------------------------------------------------------
+    def _build(self) -> None:
+        body = QWidget()
+        column = QVBoxLayout(body)
+        column.setContentsMargins(8, 6, 8, 6)
+        column.setSpacing(6)
+        self._restore_row = self._build_restore()
+        for widget in (self.layers, self._restore_row, self.examples, self.propagate, self.review):
+            column.addWidget(widget)
+        column.addStretch(1)
+        area = QScrollArea()
+        area.setWidget(body)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(area)
+        self.setMinimumWidth(WIDTH)
+
+    def _build_restore(self) -> QWidget:
+        self._restore_words = quiet()
+        self._restore = button("Restore", "Bring back examples, verified slices and results.", self._on_restore)
+        self._dismiss = button("✕", "Leave the saved session alone.", lambda: self._restore_row.hide())
+        self._dismiss.setFixedWidth(28)
+        made = row("", self._restore_words, self._restore, self._dismiss)
+        made.hide()
+        return made
+
+    def _connect(self) -> None:
+        bench, job = self.bench, self.bench.job
+        bench.opened.connect(self._on_opened)
+        bench.moved.connect(self._on_moved)
+        bench.changed.connect(self._on_changed)
+        self.propagate.run_clicked.connect(self.run)
+        self.propagate.cancel_clicked.connect(self.cancel)
+        self.review.continue_asked.connect(self.use_and_continue)
+        job.said.connect(self.propagate.say)
+        job.shared.connect(self.propagate.show_share)
+        job.progressed.connect(self.propagate.show_progress)
+        job.ended.connect(self._on_ended)
+        job.failed.connect(lambda error: tell_error(error, "running the model"))
+        self.viewer.events.theme.connect(self._on_theme)
+
+    # -- reactions ------------------------------------------------------------------------------------------------
+    def _on_theme(self, _: Any = None) -> None:
+        colors = Colors.of(self.viewer.theme)
+        self.setStyleSheet(style_sheet(colors))
+        self.examples.set_colors(colors)
+        self.review.set_colors(colors)
+
+    def _on_opened(self) -> None:
+        self.propagate.show_stack(self.bench.view.stack if self.bench.view is not None else None)
+        self.examples.refresh()
+        self.review.refresh()
+        for section in (self.propagate, self.review):
+            section.setEnabled(self.bench.project is not None)
+        offer = self.keeping.offer()
+        self._restore_row.setVisible(offer is not None)
+        self._restore_words.setText(offer or "")
+        self._bind_keys()
+
+    def _bind_keys(self) -> None:
+        """Move the keys to the layers that are worked on now."""
+        for layer in self._bound:
+            unbind(layer)
+        chosen = (self.bench.view, self.bench.planes)
+        self._bound = [part.layer for part in chosen if part is not None]
+        for layer in self._bound:
+            bind(layer, self.actions_by_name())
+
+    def _on_moved(self) -> None:
+        self.review.show_position(self.bench.position)
+
+    def _on_changed(self, topic: str, position: int) -> None:
+        if topic == "examples":
+            self.examples.refresh()
+        if topic == "confidence" and not self._reviewed:
+            self._reviewed = True  # there is something to look at now; folded by hand, it stays so
+            self.review.set_open(True)
+        self.review.refresh()
+
+    def _on_restore(self) -> None:
+        self._restore_row.hide()
+        settings = self.keeping.restore()
+        if settings is not None:
+            self.propagate.show_settings(settings)

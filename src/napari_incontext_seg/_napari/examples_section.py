@@ -1,0 +1,105 @@
+"""Step 1: the examples, as pictures; adding the slice on display, taking over others, and example sets as files."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QSizePolicy, QWidget
+
+from ..core.example_set import SUFFIX, ExampleItem
+from .classes_dialog import ClassesDialog
+from .collecting import Collecting
+from .controls import button, menu_button
+from .section import Section
+from .theme import Colors
+from .thumbnail import count_objects, thumbnail
+from .thumbnail_list import SIDE, Row, ThumbnailList
+
+_FILES = f"Example sets (*{SUFFIX})"
+
+
+class ExamplesSection(Section):
+    """The list of examples, and what can be done with them."""
+
+    def __init__(self, collecting: Collecting, colors: Colors, parent: QWidget | None = None) -> None:
+        super().__init__("1  Examples", "Slices that you annotated: the model is shown these.", parent)
+        self._collecting = collecting
+        self.add = button(
+            "Add this slice", "Use the labels of the slice on display as an example, and lock it (Shift+A).",
+            collecting.add_slice, primary=True,
+        )  # fmt: skip
+        self.more = menu_button("More", "Examples of other images; example sets as files; classes.", self._fill_menu)
+        self.list = ThumbnailList(colors)
+        self.list.setToolTip(
+            "Click: go to the slice. Tick: use it or not. Double click: rename. Drag: reorder. Delete: take it out."
+        )
+        self.list.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.add, 1)
+        buttons.addWidget(self.more)
+        self.content.addLayout(buttons)
+        self.content.addWidget(self.list)
+        self.list.went.connect(collecting.go_to)
+        self.list.renamed.connect(collecting.rename)
+        self.list.removed.connect(collecting.remove)
+        self.list.moved.connect(collecting.move)
+        self.list.ticked.connect(collecting.use)
+        self.refresh()
+
+    def set_colors(self, colors: Colors) -> None:
+        """Take another theme's colours."""
+        self.list.colors = colors
+        self.list.viewport().update()
+
+    def refresh(self) -> None:
+        """Show the examples as they are now."""
+        examples = self._collecting.examples
+        self.list.show_rows([self._row(item) for item in examples.items])
+        used = sum(item.used for item in examples.items)
+        self.summarize(f"{used} of {len(examples.items)} used" if examples.items else "none yet")
+
+    def _row(self, item: ExampleItem) -> Row:
+        examples = self._collecting.examples
+        objects = count_objects(item.example, examples.kind)
+        ids = [i for i in item.example.ids if i]
+        where = self._collecting.where_from(item)
+        names = ", ".join(examples.class_names.get(i, f"label {i}") for i in ids[:6])
+        return Row(
+            item.name,
+            f"{where} · {objects} {'object' if objects == 1 else 'objects'}",
+            thumbnail(item.example, self._collecting.color_of, SIDE * 2),
+            item.used,
+            f"{item.name}: {names}{' …' if len(ids) > 6 else ''}",
+        )
+
+    # -- the menu -------------------------------------------------------------------------------------------------
+    def _fill_menu(self, menu: QMenu) -> None:
+        others = menu.addMenu("Add from another open image")
+        for layer in self._collecting.other_images():
+            others.addAction(layer.name, partial(self._collecting.add_from, layer))
+        others.setEnabled(bool(others.actions()))
+        menu.addSeparator()
+        menu.addAction("Open an example set …", self._open)
+        menu.addAction("Save the examples …", self._save).setEnabled(bool(self._collecting.examples.items))
+        menu.addSeparator()
+        menu.addAction("Names and meaning of labels …", self._edit_classes)
+
+    def _open(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Open an example set", "", _FILES)
+        if name:
+            self._collecting.open_file(name)
+
+    def _save(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(self, "Save the examples", f"examples{SUFFIX}", _FILES)
+        if name:
+            self._collecting.save_file(name)
+
+    def _edit_classes(self) -> None:
+        collecting = self._collecting
+        dialog = ClassesDialog(
+            collecting.class_ids(), collecting.examples.class_names,
+            {i: collecting.color_of(i) for i in collecting.class_ids()}, collecting.examples.ignore_label, self,
+        )  # fmt: skip
+        if dialog.exec():
+            collecting.set_classes(dialog.names, dialog.colors, dialog.ignore_label)
+        dialog.deleteLater()

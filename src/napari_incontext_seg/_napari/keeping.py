@@ -1,0 +1,194 @@
+"""`Keeping`: nothing is lost: sessions are saved as work goes on and restored; labels and commands are taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+
+from ..core.stack import Stack
+from ..errors import InContextError, InputError
+from ..io.labels import LabelWriter
+from ..io.paths import stem
+from ..session.autosave import Autosave, SavedSession, autosave_folder, find_session
+from ..session.settings import RunSettings
+from .job import Job
+from .layers import LayerPlanes, native_view
+from .notices import tell, tell_error, told
+from .workbench import Workbench
+
+
+class Keeping(QObject):
+    """Autosave, restore, export and the command line of a `Workbench`.
+
+    Saving begins with the first thing that is worth it: an example, a stroke, a verified slice.
+    """
+
+    trouble = Signal(object)
+    exported = Signal(str)
+
+    def __init__(self, bench: Workbench) -> None:
+        super().__init__(bench)
+        self.bench = bench
+        self.saved: SavedSession | None = None
+        self.job = Job(self)
+        self.job.failed.connect(partial(tell_error, doing="saving the labels"))
+        self.job.ended.connect(self._on_exported)
+        self._target = Path()
+        self.trouble.connect(partial(tell_error, doing="saving the session"))  # comes from the thread that saves
+        bench.opened.connect(self._on_opened)
+        bench.changed.connect(self._on_changed)
+        bench.painted.connect(lambda position: self._on_changed("painted", position))
+
+    @property
+    def image_path(self) -> Path | None:
+        """The file or folder of the image, where there is one on this machine."""
+        source = self.bench.view.layer.source.path if self.bench.view is not None else None
+        path = Path(str(source)) if source else None
+        return path if path is not None and path.exists() else None
+
+    # -- sessions -------------------------------------------------------------------------------------------------
+    def _on_opened(self) -> None:
+        self.saved = None
+        if self.bench.project is not None and self.bench.view is not None:
+            with told("looking for a saved session"):
+                self.saved = find_session(self.bench.view.stack, self.image_path)
+
+    def offer(self) -> str | None:
+        """What can be restored, in a sentence; None if there is nothing."""
+        saved = self.saved
+        if saved is None or not (len(saved.examples) or saved.painted or saved.verified):
+            return None
+        when = saved.saved.astimezone()
+        day = "" if when.date() == datetime.now(when.tzinfo).date() else f"{when:%d %b} "
+        return f"Saved {day}{when:%H:%M}: {_contents(saved)}."
+
+    def restore(self) -> RunSettings | None:
+        """Bring the saved session back, and go on saving it; returns its settings."""
+        saved, project, bench = self.saved, self.bench.project, self.bench
+        if saved is None or project is None or bench.view is None or bench.planes is None:
+            return None
+        with told("restoring the session"):
+            self.saved = None
+            saved.restore_into(project)
+            project.autosave = Autosave(saved.folder, bench.view.stack, resumed=True, on_error=self.trouble.emit)
+            bench.planes.layer.refresh()
+            bench.changed.emit("examples", -1)
+            bench.changed.emit("confidence", -1)
+            tell(f"Restored: {_contents(saved)}.")
+            return saved.settings
+        return None
+
+    def _on_changed(self, topic: str, position: int) -> None:
+        project, view = self.bench.project, self.bench.view
+        if project is None or view is None or topic == "settings":
+            return
+        try:
+            if project.autosave is None:
+                self._begin_saving()
+            if project.autosave is not None and topic == "examples" and position >= 0:
+                project.autosave.save_plane(position, project.labels.read(position))
+        except InContextError as error:  # told, and work goes on unsaved
+            tell_error(error, "saving the session")
+
+    def _begin_saving(self) -> None:
+        """Begin to save, with all that there is by now; an older session is set aside."""
+        project, view = self.bench.project, self.bench.view
+        assert project is not None
+        assert view is not None
+        folder = autosave_folder(view.stack, self.image_path)
+        autosave = Autosave(folder, view.stack, on_error=self.trouble.emit)
+        project.autosave = autosave
+        autosave.save_examples(project.examples)
+        autosave.save_settings(project.settings)
+        for position in sorted(project.locked | set(project.confidence)):
+            autosave.save_plane(position, project.labels.read(position))
+        for position in project.verified:
+            autosave.save_verified(position, True)
+
+    # -- taking results away --------------------------------------------------------------------------------------
+    def suggested_name(self, suffix: str) -> str:
+        """A file name for what is made of this image, in its folder."""
+        path, view = self.image_path, self.bench.view
+        name = stem(path) if path is not None else view.stack.name if view is not None else "image"
+        file = f"{name}{suffix}"
+        return str(path.parent / file) if path is not None else file
+
+    def export(self, name: str, chosen: str = "") -> None:
+        """Save the labels as OME-TIFF or OME-Zarr, with what made them; in a thread.
+
+        Parameters
+        ----------
+        name
+            The file; without a suffix that is known it gets that of the format chosen.
+        chosen
+            The format as the file dialog names it.
+        """
+        with told("saving the labels"):
+            project, view, planes = self.bench.ready(), self.bench.view, self.bench.planes
+            if view is None or planes is None or self.job.running:
+                raise InputError("labels are being saved already: wait until that is done.")
+            target = Path(name)
+            if target.suffix.lower() not in (".tif", ".tiff", ".zarr"):
+                target = target.with_name(target.name + (".zarr" if "Zarr" in chosen else ".ome.tif"))
+            self._target = target
+            native = native_view(view.layer)
+            reader = LayerPlanes(planes.layer, native, lambda: None)
+            record = {
+                **self.bench.provenance,
+                "settings": project.settings.as_dict(),
+                "annotated": sorted(project.annotated),
+                "verified": sorted(project.verified),
+                "class_names": {str(i): n for i, n in project.examples.class_names.items()},
+            }
+            run = Export(target, native.stack, reader.read, record)
+            self.job.start(lambda *_: run, f"Saving {target.name}")
+
+    def _on_exported(self, outcome: str) -> None:
+        if outcome == "done":
+            tell(f"Saved {self._target}.")
+            self.exported.emit(str(self._target))
+
+    def command(self, examples: str | Path) -> str | None:
+        """The command that repeats the run without napari; the examples are saved in the file that it names."""
+        with told("making the command"):
+            project, image = self.bench.ready(), self.image_path
+            if image is None:
+                raise InputError("the image comes from no file that a command could name: save it, and open that.")
+            out = Path(self.suggested_name("_labels.ome.tif"))
+            words = project.command_line(image, Path(examples), out)
+            tell("The command is on the clipboard.")
+            return words
+        return None
+
+
+class Export:
+    """A run of a `Job` that writes labels plane by plane; the file appears when all are written."""
+
+    def __init__(
+        self, target: Path, like: Stack, read: Callable[[int], NDArray[Any]], provenance: dict[str, Any]
+    ) -> None:
+        self._target, self._like, self._read, self._provenance = target, like, read, provenance
+
+    def __len__(self) -> int:
+        return len(self._like)
+
+    def __iter__(self) -> Iterator[int]:
+        with LabelWriter(self._target, self._like, overwrite=True, provenance=self._provenance) as writer:
+            for position in range(len(self._like)):
+                writer.write(position, np.asarray(self._read(position)))
+                yield position
+
+
+def _contents(saved: SavedSession) -> str:
+    return f"{_count(len(saved.examples), 'example')}, {_count(len(saved.painted), 'slice')} with labels"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,0 +1,77 @@
+"""`LayerChoice`: which image is worked on, and which labels layer takes what is painted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+
+from .controls import button, choice, row
+from .notices import told
+from .workbench import Workbench
+
+
+class LayerChoice(QWidget):
+    """Two lists that follow the viewer's layers, and a button that makes a new labels layer."""
+
+    def __init__(self, bench: Workbench, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._bench = bench
+        self.image = choice([], "The image: a stack, a time-lapse or both; grey, RGB or of several channels.")
+        self.labels = choice([], "The labels layer that you paint in, and that the model writes to.")
+        self.new = button("New", "Make an empty labels layer that lies exactly where the image does.", self._make)
+        self.new.setFixedWidth(52)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 0, 2, 0)
+        layout.setSpacing(5)
+        layout.addWidget(row("Image", self.image))
+        layout.addWidget(row("Labels", self.labels, self.new))
+        self.image.activated.connect(self._on_image)
+        self.labels.activated.connect(self._on_labels)
+        events = bench.viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(self._on_layers)
+
+    def _on_layers(self, _: Any = None) -> None:
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Offer the layers that are there now; what is worked on stays, if it is still there."""
+        bench = self._bench
+        image = bench.view.layer if bench.view is not None else None
+        labels = bench.planes.layer if bench.planes is not None else None
+        images = bench.images()
+        if image not in images:
+            image = images[-1] if images else None
+        fitting = bench.fitting_labels(image) if image is not None else []
+        if labels not in fitting:
+            labels = fitting[0] if fitting else None
+        _fill(self.image, images, image, "open an image first")
+        _fill(self.labels, fitting, labels, "none yet: press New" if image is not None else "")
+        self.new.setEnabled(image is not None)
+        bench.open(image, labels)
+
+    def _make(self) -> None:
+        with told("making labels"):
+            image = self.image.currentData()
+            labels = self._bench.make_labels(image)
+            self._bench.open(image, labels)
+            self.refresh()
+
+    def _on_image(self) -> None:
+        self._bench.open(self.image.currentData(), None)
+        self.refresh()
+
+    def _on_labels(self) -> None:
+        self._bench.open(self.image.currentData(), self.labels.currentData())
+
+
+def _fill(box: QComboBox, layers: list[Any], chosen: Any, nothing: str) -> None:
+    """Offer layers by name; ``nothing`` is what to read when there is none."""
+    box.clear()
+    for layer in layers:
+        box.addItem(layer.name, layer)
+    if not layers:
+        box.addItem(nothing, None)
+    box.setEnabled(bool(layers))
+    box.setCurrentIndex(layers.index(chosen) if chosen in layers else 0)

@@ -1,0 +1,268 @@
+"""`Workbench`: joins a viewer's layers to a `Project`, and runs the model on it.
+
+The state of the work is the project's. Here are only the layers that it is about, and the run that is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image, Labels
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from ..errors import InputError
+from ..session.project import Project
+from ..session.settings import RunSettings
+from .job import Job, Run, Stop
+from .layers import ImageView, LayerPlanes, fits, labels_for, view_image
+from .models import Say, Share, ready_predictor, tuned_predictor
+from .notices import tell, tell_error, told
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from ..core.types import Predictor
+
+_SETTLE = 300  # ms after the last brush stroke, when an example is brought up to date
+
+
+class Workbench(QObject):
+    """The image and labels layers that are worked on, the project about them, and its runs.
+
+    ``opened`` tells that other layers were chosen, ``moved`` that another slice is on display, ``changed`` that
+    something of the project is new: the topic, and a slice or -1; ``painted`` that a person painted in a slice.
+    """
+
+    opened = Signal()
+    moved = Signal()
+    changed = Signal(str, int)
+    painted = Signal(int)
+
+    def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.job = Job(self)
+        self.view: ImageView | None = None
+        self.planes: LayerPlanes | None = None
+        self.project: Project | None = None
+        self._edited: set[int] = set()
+        self._told_kept = False
+        self.provenance: dict[str, Any] = {}
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(_SETTLE)
+        self._settle.timeout.connect(self.refresh_examples)
+        viewer.dims.events.current_step.connect(self._on_moved)
+        viewer.dims.events.order.connect(self._on_moved)
+        self.job.stepped.connect(self._on_step)
+
+    # -- layers ---------------------------------------------------------------------------------------------------
+    def images(self) -> list[Image]:
+        """The image layers that can be worked on; hidden ones come first, and previews not at all."""
+        images = [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+        return sorted((i for i in images if "incontext" not in i.metadata), key=lambda layer: layer.visible)
+
+    def fitting_labels(self, image: Image) -> list[Labels]:
+        """The labels layers that are as large as an image; hidden ones come last."""
+        with suppress(InputError):
+            view = view_image(image, self.viewer.dims)
+            found = [
+                layer for layer in self.viewer.layers
+                if isinstance(layer, Labels) and "incontext" not in layer.metadata and fits(layer, view)
+            ]  # fmt: skip
+            return sorted(found, key=lambda layer: not layer.visible)
+        return []
+
+    def open(self, image: Image | None, labels: Labels | None) -> None:
+        """Work on these layers; a project about others is closed. Nothing happens if they are worked on already."""
+        now = (self.view and self.view.layer, self.planes and self.planes.layer)
+        if now == (image, labels):
+            return
+        self.close()
+        with told("opening the layers"):
+            if image is not None:
+                self.view = view_image(image, self.viewer.dims)
+                if labels is not None:
+                    self._open_project(labels)
+        self.opened.emit()
+
+    def _open_project(self, labels: Labels) -> None:
+        assert self.view is not None
+        planes = LayerPlanes(labels, self.view, lambda: self.position)
+        self.project = Project(self.view.stack, planes, on_change=self._on_change)
+        self.planes = planes
+        labels.events.paint.connect(self._on_paint)
+        labels.events.set_data.connect(self._on_drawn)
+        labels.mouse_drag_callbacks.append(self._on_drag)
+
+    def close(self) -> None:
+        """Stop what is running, and let go of the layers."""
+        self.job.cancel()
+        self.refresh_examples()
+        if self.planes is not None:
+            labels = self.planes.layer
+            labels.events.paint.disconnect(self._on_paint)
+            labels.events.set_data.disconnect(self._on_drawn)
+            with suppress(ValueError):
+                labels.mouse_drag_callbacks.remove(self._on_drag)
+        if self.project is not None:
+            self.project.close()
+        self.view = self.planes = self.project = None
+
+    def make_labels(self, image: Image) -> Labels:
+        """Make an empty labels layer that lies where an image does, ready to paint in."""
+        labels = self.viewer.add_labels(**labels_for(view_image(image, self.viewer.dims)))
+        labels.mode = "paint"
+        return labels
+
+    # -- slices ---------------------------------------------------------------------------------------------------
+    @property
+    def position(self) -> int | None:
+        """The slice on display; None without an image, beyond it, or while the axes are turned."""
+        view = self.view
+        if view is None or view.layer not in self.viewer.layers or not view.shows(self.viewer.dims):
+            return None
+        return view.position(self.viewer.dims)
+
+    def go_to(self, position: int) -> None:
+        """Display a slice."""
+        if self.view is not None:
+            with told("going to a slice"):
+                self.view.go_to(self.viewer.dims, position)
+
+    def ready(self) -> Project:
+        """The project.
+
+        Raises
+        ------
+        InputError
+            There is none yet, and what to do.
+        """
+        if self.view is None:
+            raise InputError("open an image first.")
+        if self.project is None:
+            raise InputError("choose a labels layer first, or make one (New).")
+        return self.project
+
+    def here(self) -> tuple[Project, int]:
+        """The project, and the slice on display.
+
+        Raises
+        ------
+        InputError
+            There is none, and what to do.
+        """
+        project, position = self.ready(), self.position
+        if position is None:
+            turned = self.view is not None and not self.view.shows(self.viewer.dims)
+            raise InputError(
+                "the axes are turned: turn them back (Ctrl+E), so that the slices of this work are shown."
+                if turned
+                else "the sliders stand beyond the image: go to one of its slices first."
+            )
+        return project, position
+
+    # -- running --------------------------------------------------------------------------------------------------
+    def run(self, settings: RunSettings, predictor: Predictor | None = None) -> bool:
+        """Start a run from the slice on display; False, and a notice, if something is in the way.
+
+        Parameters
+        ----------
+        settings
+            How it goes.
+        predictor
+            Used instead of the model of the settings.
+        """
+        with told("starting the run"):
+            if self.job.running:
+                raise InputError("a run is under way: cancel it first, or wait for its end.")
+            project, position = self.here()
+            self.refresh_examples()
+            project.examples.context()  # says what to do if no example is used
+            project.settings = settings
+            self._told_kept = False
+            self.job.start(partial(_prepare, project, position, predictor), "In-context segmentation")
+            return True
+        return False
+
+    def _on_step(self, step: Any) -> None:
+        """Write a finished slice."""
+        if self.project is None:
+            return
+        try:
+            self._keep_what_was_there(self.project, step.position)
+            self.project.commit(step)
+            self.provenance = dict(step.segmentation.provenance)
+        except Exception as error:  # told once: the next slice would fail alike
+            self.job.cancel()
+            tell_error(error, "writing a slice")
+
+    def _keep_what_was_there(self, project: Project, position: int) -> None:
+        """Labels that neither the model nor a brush seen by this project made are a person's: they stay."""
+        if position in project.confidence or position in project.locked or self.planes is None:
+            return
+        found = self.planes.read(position) > 0
+        if not found.any():
+            return
+        project.note_hand_edit(position, found)
+        if not self._told_kept:
+            self._told_kept = True
+            tell("Labels that were there before are kept. Erase them, or press New, to have them painted anew.")
+
+    # -- what people and layers do --------------------------------------------------------------------------------
+    def refresh_examples(self) -> None:
+        """Bring examples up to date whose slices were edited; else it happens a moment after the last stroke."""
+        edited, self._edited = self._edited, set()
+        self._settle.stop()
+        if self.project is not None:
+            with told("bringing an example up to date"):
+                for position in sorted(edited):
+                    self.project.refresh_example(position)
+
+    def _on_paint(self, event: Any) -> None:
+        if self.project is None or self.planes is None:
+            return
+        for position, mask in self.planes.painted(event.value).items():
+            self.project.note_hand_edit(position, mask)
+            self.painted.emit(position)
+            self._note_edited(position)
+
+    def _on_drawn(self, _: Any = None) -> None:
+        """The labels were drawn anew: perhaps napari's undo changed an example's."""
+        position = self.position
+        if position is not None:
+            self._note_edited(position)
+
+    def _note_edited(self, position: int) -> None:
+        if self.project is not None and position in self.project.annotated:
+            self._edited.add(position)
+            self._settle.start()
+
+    def _on_drag(self, layer: Labels, _: Any) -> Iterator[None]:
+        """While a brush is down the model's slices wait: they must not write over a stroke that is not told of yet."""
+        if layer.mode in ("pan_zoom", "transform"):
+            return
+        self.job.hold(True)
+        yield
+        QTimer.singleShot(0, partial(self.job.hold, False))  # after napari has told of the stroke
+
+    def _on_moved(self, _: Any = None) -> None:
+        self.moved.emit()
+
+    def _on_change(self, topic: str, position: int | None) -> None:
+        self.changed.emit(topic, -1 if position is None else position)
+
+
+def _prepare(
+    project: Project, position: int, predictor: Predictor | None, stop: Stop, say: Say, share: Share
+) -> Run:  # fmt: skip
+    """Make a run ready; called in its thread."""
+    settings = project.settings
+    chosen = predictor if predictor is not None else ready_predictor(settings, stop, say, share)
+    run = project.start(chosen, position)
+    if settings.tune_seconds is not None and not stop():
+        run.predictor, _ = tuned_predictor(chosen, run.context, settings.tune_seconds, stop, say, share)
+    return run
