@@ -14,7 +14,7 @@ from .keeping import Keeping
 from .keys import bind, bind_dock, unbind
 from .layer_choice import LayerChoice
 from .models import question, to_download
-from .notices import tell_error
+from .notices import tell_error, tell_warning
 from .propagate_section import PropagateSection
 from .review_section import ReviewSection
 from .reviewing import Reviewing
@@ -55,6 +55,7 @@ class InContextDock(QWidget):
         self._on_theme()
         bind_dock(self, self.actions_by_name())
         self.layers.refresh()
+        self._on_opened()
 
     def actions_by_name(self) -> dict[str, Any]:
         """What the keys do."""
@@ -150,6 +151,7 @@ class InContextDock(QWidget):
         job.shared.connect(self.propagate.show_share)
         job.progressed.connect(self.propagate.show_progress)
         job.ended.connect(self._on_ended)
+        job.warned.connect(tell_warning)
         job.failed.connect(lambda error: tell_error(error, "running the model"))
         self.viewer.events.theme.connect(self._on_theme)
 

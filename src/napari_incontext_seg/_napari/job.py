@@ -15,6 +15,8 @@ from napari.qt.threading import create_worker
 from napari.utils import progress
 from qtpy.QtCore import QObject, Signal
 
+from ..errors import DegradedDataWarning
+
 AHEAD = 3  # finished slices that may wait for the main thread: bounds memory
 
 
@@ -30,6 +32,13 @@ class _Length:
     """The first that a run's thread yields: how many slices there will be."""
 
     slices: int
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """The last that a run's thread yields if something went wrong."""
+
+    error: Exception
 
 
 class Stop:
@@ -64,7 +73,8 @@ class Job(QObject):
     """One run at a time: started, told of by signals on the main thread, cancelled.
 
     ``stepped`` gives every finished slice, ``progressed`` how many of how many are done and the seconds left (below 0:
-    not known yet), ``said`` a sentence about what is being done, ``ended`` how it ended: done, cancelled or failed.
+    not known yet), ``said`` a sentence about what is being done, ``warned`` one about the data, ``ended`` how it ended:
+    done, cancelled or failed.
     """
 
     stepped = Signal(object)
@@ -72,6 +82,7 @@ class Job(QObject):
     said = Signal(str)
     shared = Signal(float)
     failed = Signal(object)
+    warned = Signal(str)
     ended = Signal(str)
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -112,7 +123,7 @@ class Job(QObject):
             _ignore_errors=True,
         )  # fmt: skip
         self._worker.yielded.connect(self._on_yielded)
-        self._worker.errored.connect(self._on_error)
+        self._worker.warned.connect(self._on_warned)
         self._worker.finished.connect(self._on_finished)
         self._worker.start()
 
@@ -146,6 +157,9 @@ class Job(QObject):
             self._total, self._began = item.slices, time.perf_counter()
             self._bar.reset(item.slices)
             self.progressed.emit(0, item.slices, -1.0)
+        elif isinstance(item, _Failure):
+            self._outcome = "failed"
+            self.failed.emit(item.error)
         elif self._held:
             self._waiting.append(item)
         else:
@@ -161,10 +175,10 @@ class Job(QObject):
         left = (time.perf_counter() - self._began) / self._done * (self._total - self._done)
         self.progressed.emit(self._done, self._total, left)
 
-    def _on_error(self, error: Exception) -> None:
-        if self._outcome != "cancelled":
-            self._outcome = "failed"
-            self.failed.emit(error)
+    def _on_warned(self, warning: Any) -> None:
+        """Show what is wrong with the data; what else warns is for developers."""
+        if issubclass(warning[1], DegradedDataWarning):
+            self.warned.emit(str(warning[0]))
 
     def _on_finished(self) -> None:
         self._worker = None
@@ -183,15 +197,20 @@ def _close_bar(bar: Any, *_: object) -> None:
         bar.close()
 
 
-def _work(prepare: Prepare, stop: Stop, say: Callable[[str], None], share: Callable[[float], None]) -> Iterator[Any]:
-    """Run in the thread: first yields how many slices there will be, then each."""
-    run = prepare(stop, say, share)
-    del prepare  # it may hold the image
-    if stop():
-        return
-    yield _Length(len(run))
-    steps = iter(run)
+def _work(
+    prepare: Prepare, stop: Stop, say: Callable[[str], None], share: Callable[[float], None]
+) -> Iterator[Any]:  # fmt: skip
+    """Run in the thread: first yields how many slices there will be, then each; an error comes as a `_Failure`.
+
+    It is not raised, because the worker takes a RuntimeError, which is what torch raises, for a widget that is gone.
+    """
+    steps: Any = None
     try:
+        run = prepare(stop, say, share)
+        if stop():
+            return
+        yield _Length(len(run))
+        steps = iter(run)
         for step in steps:
             if stop():
                 return
@@ -199,6 +218,8 @@ def _work(prepare: Prepare, stop: Stop, say: Callable[[str], None], share: Calla
             stop.wait_for_room()
             if stop():
                 return
+    except Exception as error:  # told on the main thread
+        yield _Failure(error)
     finally:
         close = getattr(steps, "close", None)
         if close is not None:

@@ -18,6 +18,11 @@ def tell(message: str) -> None:
     show_info(message)
 
 
+def tell_warning(message: str) -> None:
+    """Say that something may not be as it should."""
+    show_warning(_sentence(message))
+
+
 def tell_error(error: BaseException, doing: str) -> None:
     """Say what went wrong, and how it can be put right.
 

@@ -1,0 +1,645 @@
+"""The dock, with a fake model: every step of annotating, propagating and reviewing, as a person does it."""
+
+import threading
+
+import dask.array as da
+import numpy as np
+import pytest
+from fakes import ThresholdPredictor
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QScrollArea, QSpinBox, QWidget
+
+from napari_incontext_seg._napari.dock import InContextDock
+from napari_incontext_seg._napari.keys import KEYS
+
+SHAPE = (9, 24, 24)
+
+
+def blobs(shape=SHAPE):
+    """A bright disk that moves from slice to slice."""
+    z, y, x = np.indices(shape)
+    return (((y - 12) ** 2 + (x - 8 - z) ** 2 < 20) * 200 + 20).astype(np.uint8)
+
+
+class Slow(ThresholdPredictor):
+    """Waits before every slice until it may go on."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.waiting, self.opened = threading.Semaphore(0), threading.Event(), False
+
+    def bind(self, context):
+        segment = super().bind(context)
+
+        def slowly(plane):
+            self.waiting.set()
+            if not self.opened:
+                assert self.gate.acquire(timeout=10)
+            self.waiting.clear()
+            return segment(plane)
+
+        return slowly
+
+    def let(self, count=1):
+        for _ in range(count):
+            self.gate.release()
+
+    def open(self):
+        self.opened = True
+        self.let(100)
+
+
+@pytest.fixture
+def notes():
+    """What the user was told."""
+    before = len(notification_manager.records)
+
+    class Notes:
+        def __str__(self):
+            return " | ".join(n.message for n in list(notification_manager.records)[before:])
+
+    return Notes()
+
+
+@pytest.fixture
+def desk(viewer, qtbot):
+    """A dock on a stack whose slice 4 is annotated and on display."""
+    image = viewer.add_image(blobs(), name="blobs", scale=(2, 0.5, 0.5), units=("um",) * 3, axis_labels=("z", "y", "x"))
+    labels = np.zeros(SHAPE, np.uint32)
+    labels[4] = (blobs()[4] > 100) * 3
+    viewer.add_labels(labels, name="blobs labels", scale=image.scale, units=image.units, axis_labels=image.axis_labels)
+    viewer.dims.set_current_step(0, 4)
+    return dock_on(viewer, qtbot)
+
+
+def dock_on(viewer, qtbot):
+    dock = InContextDock(viewer)
+    viewer.window.add_dock_widget(dock, area="right")
+    return dock
+
+
+def run(dock, qtbot, predictor=None, **settings):
+    """Run to the end with a fake model."""
+    for name, value in settings.items():
+        box = getattr(dock.propagate, name)
+        box.setCurrentIndex(box.findData(value)) if isinstance(box, QComboBox) else box.setValue(value)
+    predictor = predictor or ThresholdPredictor()
+    with qtbot.waitSignal(dock.bench.job.ended, timeout=10000):
+        assert dock.bench.run(dock.propagate.settings(), predictor)
+    return predictor
+
+
+def painted(dock):
+    """Numbers of the slices that have labels."""
+    return [p for p in range(len(dock.bench.planes)) if dock.bench.planes.read(p).any()]
+
+
+# -- layers -----------------------------------------------------------------------------------------------------------
+def test_the_dock_opens_without_an_image(viewer, qtbot):
+    dock = dock_on(viewer, qtbot)
+    assert not dock.propagate.isEnabled()
+    assert "open an image" in dock.layers.image.currentText()
+
+
+def test_image_and_labels_are_chosen_and_follow_the_viewer(desk, viewer):
+    assert desk.layers.image.currentText() == "blobs"
+    assert desk.layers.labels.currentText() == "blobs labels"
+    viewer.add_image(np.zeros((5, 8, 8), np.uint8), name="other")
+    assert desk.layers.image.count() == 2
+    assert desk.bench.view.layer.name == "blobs"
+
+
+def test_hidden_labels_are_not_taken_if_there_are_others(viewer, qtbot):
+    viewer.add_image(blobs(), name="blobs")
+    viewer.add_labels(np.ones(SHAPE, np.uint8), name="mine")
+    viewer.add_labels(np.ones(SHAPE, np.uint8), name="truth", visible=False)
+    assert dock_on(viewer, qtbot).layers.labels.currentText() == "mine"
+
+
+def test_new_labels_lie_where_the_image_does(viewer, qtbot):
+    image = viewer.add_image(blobs(), name="blobs", scale=(2, 0.5, 0.5), translate=(5, 6, 7), units=("um",) * 3)
+    dock = dock_on(viewer, qtbot)
+    dock.layers.new.click()
+    labels = dock.bench.planes.layer
+    np.testing.assert_allclose(labels.scale, image.scale)
+    np.testing.assert_allclose(labels.translate, image.translate)
+    assert labels.units == image.units
+    assert dock.layers.labels.currentText() == "blobs labels"
+    assert labels.mode == "paint"
+
+
+# -- examples ---------------------------------------------------------------------------------------------------------
+def test_adding_the_slice_on_display_shows_a_thumbnail(desk):
+    desk.examples.add.click()
+    assert desk.examples.list.count() == 1
+    assert desk.examples.list.item(0).text() == "blobs, z 4"
+    assert desk.collecting.examples.items[0].position == 4
+    assert desk.collecting.examples.items[0].example.ids == (0, 3)
+    assert desk.collecting.examples.items[0].example.spacing == (0.5, 0.5)
+
+
+def test_a_slice_without_labels_is_no_example_and_the_user_is_told(desk, viewer, notes):
+    viewer.dims.set_current_step(0, 1)
+    desk.examples.add.click()
+    assert desk.examples.list.count() == 0
+    assert "paint" in str(notes)
+
+
+def test_examples_are_ticked_renamed_moved_and_removed(desk, viewer, qtbot):
+    desk.bench.planes.layer.data[6] = desk.bench.planes.layer.data[4]
+    desk.collecting.add_slice()
+    viewer.dims.set_current_step(0, 6)
+    desk.collecting.add_slice()
+    rows = desk.examples.list
+    rows.item(0).setCheckState(Qt.CheckState.Unchecked)
+    assert [item.used for item in desk.collecting.examples.items] == [False, True]
+    rows.item(1).setText("the good one")
+    assert desk.collecting.examples.items[1].name == "the good one"
+    rows.moved.emit(1, 0)
+    assert [item.position for item in desk.collecting.examples.items] == [6, 4]
+    rows.setCurrentRow(0)
+    qtbot.keyClick(rows, Qt.Key.Key_Delete)
+    assert [item.position for item in desk.collecting.examples.items] == [4]
+    assert rows.count() == 1
+
+
+def test_a_click_on_an_example_goes_to_its_slice(desk, viewer):
+    desk.collecting.add_slice()
+    viewer.dims.set_current_step(0, 0)
+    desk.examples.list.went.emit(0)
+    assert viewer.dims.current_step[0] == 4
+
+
+def test_editing_the_labels_of_an_example_slice_updates_the_example(desk, qtbot):
+    desk.collecting.add_slice()
+    labels = desk.bench.planes.layer
+    labels.brush_size = 2
+    labels.paint((4, 20, 20), 5)
+    qtbot.waitUntil(lambda: 5 in desk.collecting.examples.items[0].example.ids)
+    labels.undo()
+    qtbot.waitUntil(lambda: 5 not in desk.collecting.examples.items[0].example.ids)
+
+
+def test_an_example_can_come_from_another_open_image(desk, viewer, qtbot):
+    viewer.add_image(blobs((9, 30, 30)), name="another")
+    viewer.add_labels((blobs((9, 30, 30)) > 100).astype(np.uint8) * 3, name="another labels")
+    viewer.dims.set_point(0, 4)
+    other = next(layer for layer in desk.collecting.other_images() if layer.name == "another")
+    desk.collecting.add_from(other)
+    assert desk.collecting.examples.items[0].source == "another"
+    run(desk, qtbot)
+    assert painted(desk) == list(range(9))
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_the_plane_that_is_added_is_the_one_displayed_whichever_axis(desk, viewer, qtbot, axis):
+    viewer.dims.order = (axis, *(a for a in range(3) if a != axis))
+    desk.bench.planes.layer.data[...] = (blobs() > 100) * 3
+    viewer.dims.set_current_step(axis, 11)
+    desk.collecting.add_slice()
+    item = desk.collecting.examples.items[0]
+    np.testing.assert_array_equal(item.example.labels > 0, np.take(blobs() > 100, 11, axis=axis))
+    assert item.position == 11
+
+
+def test_once_there_are_results_a_turned_plane_is_an_example_from_elsewhere(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_current_step(1, 12)
+    desk.collecting.add_slice()
+    item = desk.collecting.examples.items[1]
+    assert item.position is None
+    assert item.example.labels.shape == (9, 24)
+    assert len(desk.reviewing.confidence) == 8
+
+
+def test_sparse_annotation_one_label_means_not_annotated(desk):
+    labels = desk.bench.planes.layer
+    labels.data[4, :5] = 9
+    desk.collecting.add_slice()
+    desk.collecting.set_classes({3: "disk"}, {3: (1.0, 0.0, 0.0)}, 9)
+    example = desk.collecting.examples.items[0].example
+    assert not example.valid[:5].any()
+    assert example.valid[5:].all()
+    assert example.ids == (0, 3)
+
+
+def test_classes_have_names_and_colours(desk):
+    desk.collecting.add_slice()
+    desk.collecting.set_classes({3: "disk"}, {3: (1.0, 0.0, 0.0)}, None)
+    np.testing.assert_allclose(desk.bench.planes.layer.get_color(3), (1, 0, 0, 1))
+    assert "disk" in desk.examples.list.item(0).toolTip()
+    assert desk.collecting.color_of(3) == (1.0, 0.0, 0.0)
+
+
+def test_example_sets_are_saved_and_opened_as_one_file(desk, viewer, qtbot, tmp_path):
+    desk.collecting.add_slice()
+    desk.collecting.save_file(tmp_path / "disks.incontext")
+    desk.collecting.remove(0)
+    assert not desk.collecting.examples.items
+    desk.collecting.open_file(tmp_path / "disks.incontext")
+    assert [item.name for item in desk.collecting.examples.items] == ["blobs, z 4"]
+    assert desk.reviewing.annotated == {4}
+
+
+# -- propagate --------------------------------------------------------------------------------------------------------
+def test_a_run_paints_every_slice_but_the_examples(desk, qtbot):
+    desk.collecting.add_slice()
+    before = desk.bench.planes.read(4)
+    run(desk, qtbot)
+    np.testing.assert_array_equal(desk.bench.planes.layer.data > 0, blobs() > 100)
+    np.testing.assert_array_equal(desk.bench.planes.read(4), before)
+    assert sorted(desk.reviewing.confidence) == [0, 1, 2, 3, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("both", [0, 1, 2, 3, 4, 5, 6, 7, 8]), ("onward", [4, 5, 6, 7, 8]), ("backward", [0, 1, 2, 3, 4]),
+        ("until_verified", [4, 5, 6]), ("range", [2, 3, 4]),
+    ],
+)  # fmt: skip
+def test_where_to_paint(desk, qtbot, where, expected):
+    desk.collecting.add_slice()
+    desk.bench.project.verify(7)
+    desk.propagate.first.setValue(2)
+    desk.propagate.last.setValue(3)
+    run(desk, qtbot, where=where)
+    assert [p for p in painted(desk) if p not in (7,)] == [p for p in expected if p != 7]
+
+
+def test_this_slice_alone_can_be_painted(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    viewer.dims.set_current_step(0, 1)
+    run(desk, qtbot, where="this")
+    assert painted(desk) == [1, 4]
+
+
+def test_objects_get_numbers_of_their_own_and_that_is_said(desk, qtbot):
+    desk.collecting.add_slice()
+    assert "connected" in desk.propagate.kind.itemText(desk.propagate.kind.findData("instance"))
+    predictor = run(desk, qtbot, kind="instance")
+    assert predictor.contexts[0].kind == "instance"
+
+
+def test_each_slice_appears_when_it_is_done_and_progress_is_shown(desk, qtbot):
+    desk.collecting.add_slice()
+    slow = Slow()
+    desk.bench.run(desk.propagate.settings(), slow)
+    desk.propagate.show_running()
+    slow.let(2)
+    qtbot.waitUntil(lambda: len(painted(desk)) == 3)
+    assert desk.bench.job.running
+    assert "of 9 slices" in desk.propagate.note.text() or "of 8 slices" in desk.propagate.note.text()
+    assert "left" in desk.propagate.note.text()
+    with qtbot.waitSignal(desk.bench.job.ended, timeout=5000):
+        slow.open()
+    assert desk.propagate.run.isEnabled()
+
+
+def test_cancel_keeps_what_is_finished(desk, qtbot):
+    desk.collecting.add_slice()
+    slow = Slow()
+    desk.bench.run(desk.propagate.settings(), slow)
+    desk.propagate.show_running()
+    slow.let(2)
+    qtbot.waitUntil(lambda: len(painted(desk)) == 3)
+    desk.propagate.cancel.click()
+    with qtbot.waitSignal(desk.bench.job.ended, timeout=5000):
+        slow.open()
+    assert len(painted(desk)) == 3
+    assert "kept" in desk.propagate.note.text()
+
+
+def test_deleting_the_labels_in_mid_run_is_safe(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    slow = Slow()
+    desk.bench.run(desk.propagate.settings(), slow)
+    qtbot.waitUntil(slow.waiting.is_set)
+    viewer.layers.remove("blobs labels")
+    assert desk.bench.project is None
+    with qtbot.waitSignal(desk.bench.job.ended, timeout=5000):
+        slow.open()
+
+
+def test_closing_the_viewer_in_mid_run_is_safe(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    slow = Slow()
+    desk.bench.run(desk.propagate.settings(), slow)
+    qtbot.waitUntil(slow.waiting.is_set)
+    viewer.close()
+    qtbot.wait(50)
+    slow.open()
+
+
+def test_changing_examples_in_mid_run_leaves_the_run_as_it_was(desk, qtbot):
+    desk.collecting.add_slice()
+    slow = Slow()
+    desk.bench.run(desk.propagate.settings(), slow)
+    qtbot.waitUntil(slow.waiting.is_set)
+    desk.collecting.remove(0)
+    with qtbot.waitSignal(desk.bench.job.ended, timeout=5000):
+        slow.open()
+    assert len(desk.reviewing.confidence) == 8
+    assert len(slow.contexts[0].examples) == 1
+
+
+def test_nothing_is_fetched_without_a_yes(desk, monkeypatch):
+    asked = []
+    monkeypatch.setattr(desk, "confirm", lambda words: asked.append(words) or False)
+    model = desk.propagate.model
+    model.setCurrentIndex(model.findData("seggpt-vit-large"))
+    assert "1.5 GB" in model.currentText()
+    desk.collecting.add_slice()
+    desk.run()
+    assert "1.5 GB" in asked[0]
+    assert not desk.bench.job.running
+
+
+def test_settings_are_a_value_that_can_be_shown_again(desk):
+    form = desk.propagate
+    form.tune.setChecked(True)
+    form.seconds.setValue(20)
+    form.memory.setValue(2)
+    form.num_examples.setValue(3)
+    form.go("range")
+    settings = form.settings()
+    assert (settings.tune_seconds, settings.memory, settings.num_examples) == (20.0, 2, 3)
+    assert settings.span == (0, 9)
+    form.tune.setChecked(False)
+    form.memory.setValue(0)
+    form.show_settings(settings)
+    assert form.settings() == settings
+
+
+def test_errors_are_told_in_words(desk, notes, qtbot):
+    class Broken(ThresholdPredictor):
+        def bind(self, context):
+            raise RuntimeError("cublas exploded")
+
+    desk.collecting.add_slice()
+    with qtbot.waitSignal(desk.bench.job.ended, timeout=5000):
+        desk.bench.run(desk.propagate.settings(), Broken())
+    assert "Something unexpected went wrong while running the model" in str(notes)
+    assert desk.propagate.run.isEnabled()
+
+
+def test_running_without_an_example_says_what_to_do(desk, notes):
+    assert not desk.bench.run(desk.propagate.settings(), ThresholdPredictor())
+    assert "add a slice" in str(notes)
+
+
+# -- review -----------------------------------------------------------------------------------------------------------
+def test_the_curve_shows_confidence_and_goes_where_it_is_clicked(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    desk.review.curve.went.emit(7)
+    assert viewer.dims.current_step[0] == 7
+
+
+def test_next_unsure_goes_to_the_least_sure_slice_then_to_the_next(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    desk.bench.project.confidence.update(dict.fromkeys(desk.reviewing.confidence, 0.9) | {2: 0.1, 6: 0.2})
+    desk.review.next_unsure.click()
+    assert viewer.dims.current_step[0] == 2
+    assert "z 2" in desk.reviewing.hint()
+    desk.review.next_unsure.click()
+    assert viewer.dims.current_step[0] == 6
+
+
+def test_verified_slices_are_locked(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    viewer.dims.set_current_step(0, 2)
+    desk.review.verify.click()
+    assert desk.reviewing.verified == {2}
+    run(desk, qtbot)
+    assert 2 not in painted(desk)
+    desk.review.verify.click()
+    assert desk.reviewing.verified == set()
+
+
+def test_what_a_person_painted_stays(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    labels = desk.bench.planes.layer
+    labels.brush_size = 1
+    labels.paint((6, 1, 1), 8)
+    run(desk, qtbot)
+    assert labels.data[6, 1, 1] == 8
+    assert (labels.data[6] == 3).sum() == (blobs()[6] > 100).sum()
+
+
+def test_labels_that_were_there_before_stay(desk, qtbot, notes):
+    desk.bench.planes.layer.data[7, :2] = 5
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    assert (desk.bench.planes.layer.data[7, :2] == 5).all()
+    assert "kept" in str(notes)
+
+
+def test_undo_and_redo_by_slice_and_run_keep_hand_edits(desk, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    labels = desk.bench.planes.layer
+    labels.brush_size = 1
+    labels.paint((2, 1, 1), 8)
+    after = labels.data.copy()
+    desk.reviewing.undo("slice")
+    assert len(painted(desk)) == 8
+    desk.reviewing.undo("run")
+    assert painted(desk) == [2, 4]
+    assert labels.data[2, 1, 1] == 8
+    desk.reviewing.redo("run")
+    desk.reviewing.redo("slice")
+    np.testing.assert_array_equal(labels.data, after)
+
+
+def test_naparis_own_undo_takes_back_strokes_only(desk, qtbot):
+    desk.collecting.add_slice()
+    labels = desk.bench.planes.layer
+    labels.brush_size = 1
+    labels.paint((6, 1, 1), 8)
+    run(desk, qtbot)
+    labels.undo()
+    assert labels.data[6, 1, 1] == 0
+    np.testing.assert_array_equal(labels.data[6] > 0, blobs()[6] > 100)
+
+
+def test_use_as_example_and_continue_onward(desk, viewer, qtbot, monkeypatch):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    viewer.dims.set_current_step(0, 6)
+    predictor = ThresholdPredictor()
+    original = desk.bench.run
+    monkeypatch.setattr(desk.bench, "run", lambda settings: original(settings, predictor))
+    with qtbot.waitSignal(desk.bench.job.ended, timeout=5000):
+        desk.review.continue_asked.emit("onward")
+    assert desk.reviewing.annotated == {4, 6}
+    assert len(predictor.contexts[0].examples) == 2
+    assert desk.bench.project.settings.where == "onward"
+
+
+def test_clean_up_is_previewed_applied_and_undone(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    labels = desk.bench.planes.layer
+    labels.data[6, 12, 14] = 0  # a hole
+    viewer.dims.set_current_step(0, 6)
+    names = [layer.name for layer in viewer.layers]
+    desk.review.preview.setChecked(True)
+    preview = next(layer for layer in viewer.layers if layer.name not in names)
+    assert preview.get_value((12, 6, 7), world=True) == 3  # the world is in micrometers
+    assert labels.data[6, 12, 14] == 0
+    desk.review.clean_slice.click()
+    qtbot.waitUntil(lambda: labels.data[6, 12, 14] == 3)
+    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == names)
+    desk.reviewing.undo("run")
+    assert labels.data[6, 12, 14] == 0
+
+
+def test_clean_up_of_all_slices_leaves_locked_ones(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    labels = desk.bench.planes.layer
+    labels.data[:, 1, 1] = 3
+    desk.bench.project.verify(7)
+    with qtbot.waitSignal(desk.reviewing.cleaned):
+        desk.reviewing.clean_up("drop_small", 5, everywhere=True)
+    assert [int(p) for p in np.flatnonzero(labels.data[:, 1, 1])] == [4, 7]
+
+
+def test_a_map_shows_where_examples_disagree(desk, viewer, qtbot):
+    class Torn(ThresholdPredictor):
+        def bind(self, context):
+            segment = super().bind(context)
+
+            def disagreeing(plane):
+                from dataclasses import replace
+
+                return replace(segment(plane), disagreement=plane[..., 0] * 0.5)
+
+            return disagreeing
+
+    desk.collecting.add_slice()
+    run(desk, qtbot, Torn())
+    viewer.dims.set_current_step(0, 6)
+    desk.review.disagreement.setChecked(True)
+    shown = viewer.layers["disagreement"]
+    assert shown.data.max() == pytest.approx(0.5, abs=0.01)
+    viewer.dims.set_current_step(0, 4)
+    assert "disagreement" not in viewer.layers
+    viewer.dims.set_current_step(0, 5)
+    assert "disagreement" in viewer.layers
+    desk.review.disagreement.setChecked(False)
+    assert "disagreement" not in viewer.layers
+
+
+# -- nothing is lost --------------------------------------------------------------------------------------------------
+def test_a_session_is_offered_and_restored(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot, where="onward")
+    viewer.dims.set_current_step(0, 2)
+    desk.reviewing.verify()
+    before = desk.bench.planes.layer.data.copy()
+    settings = desk.bench.project.settings
+    desk.bench.close()  # as after a crash, all that is left is on disk
+    viewer.layers.clear()
+    viewer.add_image(blobs(), name="blobs")
+    desk.layers.new.click()
+    assert desk.keeping.offer() is not None
+    desk.findChild(QWidget)  # the dock itself lives on
+    desk._on_restore()
+    np.testing.assert_array_equal(desk.bench.planes.layer.data, before)
+    assert desk.reviewing.annotated == {4}
+    assert desk.reviewing.verified == {2}
+    assert sorted(desk.reviewing.confidence) == [5, 6, 7, 8]
+    assert desk.propagate.settings() == settings
+
+
+@pytest.mark.parametrize("name", ["labels.ome.tif", "labels.zarr"])
+def test_labels_are_exported_with_their_origin(desk, qtbot, tmp_path, name):
+    from napari_incontext_seg.io.stacks import open_labels
+
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    with qtbot.waitSignal(desk.keeping.exported, timeout=10000):
+        desk.keeping.export(str(tmp_path / name))
+    stack = open_labels(tmp_path / name)
+    got = np.stack([stack.read(p)[..., 0] for p in range(9)])
+    np.testing.assert_array_equal(got, desk.bench.planes.layer.data)
+    assert stack.scale == pytest.approx((2, 0.5, 0.5))
+    if name.endswith("tif"):
+        assert '"annotated": [\n  4\n ]' in (tmp_path / "labels.json").read_text()
+
+
+def test_a_command_needs_an_image_that_is_a_file(desk, qtbot, notes, tmp_path):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    assert desk.keeping.command(tmp_path / "a.incontext") is None
+    assert "save it" in str(notes)
+
+
+# -- the whole --------------------------------------------------------------------------------------------------------
+def test_keys_do_what_they_say_and_none_is_naparis(desk, viewer, qtbot):
+    labels = desk.bench.planes.layer
+    from napari.utils.shortcuts import default_shortcuts
+
+    taken = {str(key) for name, keys in default_shortcuts.items() for key in keys if "points" not in name}
+    taken -= {str(k) for n in default_shortcuts if "append" in n for k in default_shortcuts[n]}  # points layers only
+    assert not {key.sequence.replace("-", "+") for key in KEYS} & taken
+    bound = {str(key): action for key, action in labels.keymap.items()}
+    assert len([k for k in bound if k.startswith("Shift+")]) == len(KEYS)
+    bound["Shift+A"](labels)
+    assert len(desk.collecting.examples) == 1
+    viewer.dims.set_current_step(0, 1)
+    bound["Shift+Y"](labels)
+    assert desk.reviewing.verified == {1}
+
+
+def test_everything_has_a_tooltip(desk):
+    kinds = (QAbstractButton, QComboBox, QSpinBox, QDoubleSpinBox)
+    made_by_qt = (QComboBox, QScrollArea)
+    widgets = [w for kind in kinds for w in desk.findChildren(kind) if not isinstance(w.parent(), made_by_qt)]
+    silent = [w for w in widgets if not w.toolTip() and not w.objectName().startswith("qt_")]
+    assert silent == []
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_it_fits_a_laptop_screen_in_every_theme(desk, viewer, theme):
+    viewer.theme = theme
+    body = desk.findChild(QScrollArea).widget()
+    assert body.minimumSizeHint().height() <= 700
+    assert desk.minimumWidth() <= 360
+    assert body.minimumSizeHint().width() <= 350
+
+
+@pytest.mark.parametrize(
+    ("data", "kwargs"),
+    [
+        (blobs()[4], {}),
+        (np.stack([blobs(), blobs()]), {}),
+        (np.stack([blobs()] * 3, axis=-1), {"rgb": True}),
+        (np.stack([blobs(), blobs()]), {"axis_labels": ("c", "z", "y", "x")}),
+        (np.stack([blobs(), blobs()], axis=1), {"axis_labels": ("z", "c", "y", "x")}),
+        ([np.kron(blobs(), np.ones((1, 2, 2), np.uint8)), blobs()], {"multiscale": True}),
+        (da.from_array(blobs(), chunks=(1, 24, 24)), {}),
+    ],
+    ids=["2d", "4d", "rgb", "channels-first", "channels-inside", "multiscale", "dask"],
+)
+def test_every_kind_of_image_is_annotated_and_propagated(viewer, qtbot, data, kwargs):
+    viewer.add_image(data, name="image", **kwargs)
+    dock = dock_on(viewer, qtbot)
+    dock.layers.new.click()
+    planes, stack = dock.bench.planes, dock.bench.view.stack
+    position = dock.bench.position
+    bright = stack.read(position)[..., 0] > 100
+    planes.write(position, bright.astype(np.uint32))
+    dock.collecting.add_slice()
+    assert len(dock.collecting.examples) == 1
+    if len(stack) == 1:
+        return
+    run(dock, qtbot)
+    for p in range(len(stack)):
+        np.testing.assert_array_equal(planes.read(p) > 0, stack.read(p)[..., 0] > 100)
