@@ -49,10 +49,19 @@ def test_the_slice_on_display_has_a_line(curve):
     assert len(colors_in_column(curve, 15)) > len(colors_in_column(curve, 16))
 
 
-def test_the_scale_begins_below_the_least_sure_slice(curve):
-    assert curve.lowest == 0.6
-    curve.show_curve(5, {0: 0.2}, (), ())
-    assert curve.lowest == 0.0
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([0.35, 0.47], (0.3, 0.5)),
+        ([0.2], (0.1, 0.3)),
+        ([0.97, 1.0], (0.8, 1.0)),
+        ([0.0, 1.0], (0.0, 1.0)),
+        ([], (0, 1)),
+    ],
+)
+def test_the_scale_fits_the_slices_so_that_differences_are_seen(curve, values, scale):
+    curve.show_curve(5, dict(enumerate(values)), (), ())
+    assert curve.scale == scale
 
 
 def test_without_results_it_says_what_to_do(curve):

@@ -106,6 +106,20 @@ def test_a_label_may_mean_not_annotated(project: Project, stack: Stack) -> None:
     assert project.examples.items[0].example.valid.all()
 
 
+def test_the_first_example_tells_whether_labels_are_objects(stack: Stack) -> None:
+    project = Project(stack, ArrayPlanes(stack))
+    cells = np.zeros((20, 16), np.uint32)
+    cells[1::4, 1::4] = np.arange(1, 21).reshape(5, 4)
+    project.labels.write(0, cells)
+    project.add_example(0)
+    assert project.settings.kind == project.examples.kind == "instance"
+    project.settings = replace(project.settings, kind="semantic")  # a person knows better
+    project.labels.write(1, cells)
+    project.add_example(1)
+    assert project.settings.kind == project.examples.kind == "semantic"
+    project.close()
+
+
 def test_changes_are_told(stack: Stack) -> None:
     told: list[tuple[str, int | None]] = []
     project = Project(stack, ArrayPlanes(stack), on_change=lambda topic, position: told.append((topic, position)))
@@ -247,7 +261,7 @@ def test_cleaning_up_is_a_run_that_can_be_undone(project: Project) -> None:
     specks = project.labels.read(5)
     specks[18, 2] = 7
     project.labels.write(5, specks)
-    assert list(project.cleanup([0, 4, 5], "drop_small", 3)) == [5]
+    assert list(project.cleanup([0, 4, 5], "drop_small", 3)) == [False, False, True]
     assert project.labels.read(5)[18, 2] == 0
     sure = project.confidence[5]
     assert project.undo_run() == [5]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from math import ceil, floor
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPen, QPolygonF
@@ -10,6 +11,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from .theme import Colors
 
+_AIR = 0.005  # of confidence, left free above and below the curve
 _LEFT, _RIGHT, _TOP, _BOTTOM = 30, 8, 8, 22
 _NOTHING = "Run the model: its confidence is drawn here, slice by slice."
 
@@ -65,14 +67,20 @@ class ConfidenceCurve(QWidget):
         return min(max(round(share * max(self._count - 1, 0)), 0), max(self._count - 1, 0))
 
     @property
-    def lowest(self) -> float:
-        """The lower end of the scale: a round number below the least sure slice, so that differences can be seen."""
-        least = min(self._confidence.values(), default=0.5)
-        return next((low for low in (0.9, 0.8, 0.7, 0.6, 0.5) if least >= low + 0.01), 0.0)
+    def scale(self) -> tuple[float, float]:
+        """Both ends of the scale: tenths below and above all slices, so that differences can be seen."""
+        values = self._confidence.values()
+        low = min(max(floor(10 * (min(values, default=0.0) - _AIR)), 0), 8)
+        high = min(ceil(10 * (max(values, default=1.0) + _AIR)), 10)
+        return low / 10, max(high, low + 2) / 10
+
+    def _share(self, confidence: float) -> float:
+        """How far up the scale a confidence lies, 0 to 1."""
+        low, high = self.scale
+        return min(max((confidence - low) / (high - low), 0.0), 1.0)
 
     def _y_of(self, confidence: float) -> float:
-        share = (confidence - self.lowest) / (1 - self.lowest)
-        return self.height() - _BOTTOM - (self.height() - _TOP - _BOTTOM) * min(max(share, 0.0), 1.0)
+        return self.height() - _BOTTOM - (self.height() - _TOP - _BOTTOM) * self._share(confidence)
 
     # -- mouse and keys -------------------------------------------------------------------------------------------
     def mousePressEvent(self, event: QMouseEvent) -> None:
@@ -134,7 +142,8 @@ class ConfidenceCurve(QWidget):
     def _paint_scale(self, painter: QPainter) -> None:
         line = QColor(self.colors.muted)
         line.setAlpha(90)
-        for value in (self.lowest, (1 + self.lowest) / 2, 1.0):
+        low, high = self.scale
+        for value in (low, (low + high) / 2, high):
             y = self._y_of(value)
             painter.setPen(QPen(line, 0.8))
             painter.drawLine(QPointF(_LEFT, y), QPointF(self.width() - _RIGHT, y))
@@ -191,6 +200,6 @@ class ConfidenceCurve(QWidget):
 
     def _dot(self, confidence: float) -> QColor:
         """From unsure to sure, over the scale that is shown."""
-        share = min(max((confidence - self.lowest) / (1 - self.lowest), 0.0), 1.0)
+        share = self._share(confidence)
         ends = zip(self.colors.unsure.getRgbF(), self.colors.sure.getRgbF(), strict=True)
         return QColor.fromRgbF(*(a * (1 - share) + b * share for a, b in ends))

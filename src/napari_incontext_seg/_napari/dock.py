@@ -14,7 +14,7 @@ from .keeping import Keeping
 from .keys import bind, bind_dock, unbind
 from .layer_choice import LayerChoice
 from .models import question, to_download
-from .notices import tell_error, tell_warning
+from .notices import tell, tell_error, tell_warning
 from .propagate_section import PropagateSection
 from .review_section import ReviewSection
 from .reviewing import Reviewing
@@ -188,6 +188,11 @@ class InContextDock(QWidget):
     def _on_changed(self, topic: str, position: int) -> None:
         if topic == "examples":
             self.examples.refresh()
+        if topic == "settings" and self.bench.project is not None:
+            kind = self.bench.project.settings.kind
+            if kind == "instance" and self.propagate.kind.currentData() != kind:
+                tell("Each label looks like one object, so objects are painted (Paint, in step 2).")
+            self.propagate.show_kind(kind)
         if topic == "confidence" and not self._reviewed:
             self._reviewed = True  # there is something to look at now; folded by hand, it stays so
             self.review.set_open(True)

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from ..core.stack import Stack
+from ..core.types import Kind
 from ..session.settings import RunSettings
 from .controls import Fold, button, choice, quiet, row
 from .models import FILE, model_choices
@@ -128,6 +129,10 @@ class PropagateSection(Section):
             self.first.setValue(settings.span[0])
             self.last.setValue(settings.span[1] - 1)
 
+    def show_kind(self, kind: Kind) -> None:
+        """Choose what labels are: the first example tells, and a person may know better."""
+        self.kind.setCurrentIndex(self.kind.findData(kind))
+
     def show_stack(self, stack: Stack | None) -> None:
         """Offer the slices and axes of a stack."""
         axes, grid = ("", ()) if stack is None else (stack.plane_axes, stack.grid)
@@ -217,7 +222,7 @@ class PropagateSection(Section):
         self.select = choice([("nearest", "nearest"), ("most similar", "similar")], "Which examples are shown.")
         advanced = Fold(
             "Advanced", "How several examples are used, and memory of painted slices.",
-            row("Examples", self.ensemble), row("Show", self.num_examples, self.select), row("Memory", self.memory),
+            row("Join", self.ensemble), row("Show", self.num_examples, self.select), row("Memory", self.memory),
         )  # fmt: skip
         self.more = Fold(
             "", "The model and how carefully it paints. The defaults need no download and no GPU.",

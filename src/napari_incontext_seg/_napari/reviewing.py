@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
+from napari.utils.colormaps import Colormap
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..core.cleanup import Operation
@@ -13,6 +15,8 @@ from .overlay import PlaneOverlay
 from .workbench import Workbench
 
 By = Literal["slice", "run"]
+# nothing where examples agree, so that image and labels can be seen
+_DISAGREEMENT = Colormap([[1, 0.1, 0.6, 0], [1, 0.1, 0.6, 0.9], [1, 1, 0.3, 1]], name="disagreement")
 _BATCH = 8  # slices that are cleaned up before the viewer is served again
 
 
@@ -29,7 +33,7 @@ class Reviewing(QObject):
         self.bench = bench
         self._preview = PlaneOverlay(bench.viewer, "clean-up preview", opacity=0.9)
         self._map = PlaneOverlay(
-            bench.viewer, "disagreement", colormap="magma", blending="additive", contrast_limits=(0, 1), opacity=0.8
+            bench.viewer, "disagreement", colormap=_DISAGREEMENT, blending="translucent", contrast_limits=(0, 1)
         )
         self._previewed: tuple[Operation, float] | None = None
         self._mapped = False
@@ -118,15 +122,16 @@ class Reviewing(QObject):
             steps = project.cleanup(list(project.confidence) if everywhere else [position], operation, size)
             self._clean_some(steps, 0, everywhere)
 
-    def _clean_some(self, steps: object, done: int, everywhere: bool) -> None:
+    def _clean_some(self, steps: Iterator[bool], done: int, everywhere: bool) -> None:
         """Clean up a few slices, then let the viewer live, then the next."""
         with told("cleaning up"):
             for _ in range(_BATCH):
-                if next(steps, None) is None:  # type: ignore[call-overload]
+                changed = next(steps, None)
+                if changed is None:
                     tell(f"Slices changed by the clean-up: {done}.")
                     self.cleaned.emit()
                     return
-                done += 1
+                done += changed
             QTimer.singleShot(0, lambda: self._clean_some(steps, done, everywhere))
 
     # -- disagreement ---------------------------------------------------------------------------------------------

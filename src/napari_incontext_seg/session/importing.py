@@ -32,6 +32,7 @@ def joined(project: Project, given: ExampleSet) -> ExampleSet:
         examples = examples.added(item)
     return replace(
         examples,
+        kind=given.kind if first else examples.kind,
         class_names={**given.class_names, **examples.class_names},
         class_colors={**given.class_colors, **examples.class_colors},
         ignore_label=given.ignore_label if first else examples.ignore_label,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..core.cleanup import Operation, clean_up
 from ..core.example_set import ExampleItem, ExampleSet, Rgb
+from ..core.instances import guess_kind
 from ..core.labels import as_labels
 from ..core.sparse_change import SparseChange
 from ..core.stack import Stack
@@ -92,6 +93,8 @@ class Project:
             if self.autosave is not None:
                 self.autosave.save_settings(settings)
             self._tell("settings", None)
+        if settings.kind != self.examples.kind:
+            self._set_examples(replace(self.examples, kind=settings.kind))
 
     def close(self) -> None:
         """Let go of files; what was saved stays."""
@@ -137,7 +140,12 @@ class Project:
         return ", ".join(part for part in (self.source, where) if part) or "image"
 
     def add_item(self, item: ExampleItem) -> int:
-        """Add an example, such as one of another image. Returns its number."""
+        """Add an example, such as one of another image, and return its number.
+
+        The first one tells whether labels are classes or objects.
+        """
+        if not self.examples.items:
+            self.settings = replace(self.settings, kind=guess_kind([item.example.labels]))
         self._set_examples(self.examples.added(item), item.position if item.source == self.source else None)
         return len(self.examples) - 1
 
@@ -200,6 +208,7 @@ class Project:
 
         before, examples = len(self.examples), joined(self, given)
         self._set_examples(examples)
+        self.settings = replace(self.settings, kind=examples.kind)
         return len(examples) - before
 
     def take_labels(self, position: int, example: Example) -> bool:
@@ -244,7 +253,7 @@ class Project:
         """
         from .plan import plan_run, span_of
 
-        examples, verified = replace(self.examples, kind=self.settings.kind), set(self.verified)
+        examples, verified = self.examples, set(self.verified)
         run = plan_run(
             self.stack, examples, self.settings, predictor, current=current, verified=verified, locked=self.locked
         )
@@ -338,16 +347,17 @@ class Project:
         before = as_labels(self.labels.read(position))
         return np.where(self.touched[position], before, clean_up(before, operation, size))
 
-    def cleanup(self, positions: Collection[int], operation: Operation, size: float) -> Iterator[int]:
+    def cleanup(self, positions: Collection[int], operation: Operation, size: float) -> Iterator[bool]:
         """Clean up slices, one at a time, as one run that can be undone; locked ones are left alone.
 
-        Yields the number of every slice that changed.
+        Yields after every slice whether it changed.
         """
-        run, locked = self._next_run(), self.locked
-        for position in sorted(set(positions) - locked):
+        run = self._next_run()
+        for position in sorted(set(positions)):
             known = self.confidence.get(position)
-            if self._write(position, self.cleaned(position, operation, size), run, (known, known)):
-                yield position
+            yield position not in self.locked and self._write(
+                position, self.cleaned(position, operation, size), run, (known, known)
+            )
 
     # -- undo -----------------------------------------------------------------------------------------------------
     def undo_slice(self) -> list[int]:
