@@ -191,7 +191,7 @@ class InContextDock(QWidget):
         if topic == "settings" and self.bench.project is not None:
             kind = self.bench.project.settings.kind
             if kind == "instance" and self.propagate.kind.currentData() != kind:
-                tell("Each label looks like one object, so objects are painted (Paint, in step 2).")
+                tell("Labels look like objects (see Paint, in step 2).")
             self.propagate.show_kind(kind)
         if topic == "confidence" and not self._reviewed:
             self._reviewed = True  # there is something to look at now; folded by hand, it stays so
