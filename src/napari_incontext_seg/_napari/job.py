@@ -6,7 +6,8 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from napari.utils import progress
 from qtpy.QtCore import QObject, Signal
 
 from ..errors import DegradedDataWarning
+from .responsive import small_collections
 
 AHEAD = 3  # finished slices that may wait for the main thread: bounds memory
 
@@ -204,26 +206,27 @@ def _work(
 
     It is not raised, because the worker takes a RuntimeError, which is what torch raises, for a widget that is gone.
     """
-    steps: Any = None
-    try:
-        run = prepare(stop, say, share)
-        if stop():
-            return
-        yield _Length(len(run))
-        steps = iter(run)
-        for step in steps:
+    with small_collections():
+        try:
+            run = prepare(stop, say, share)
             if stop():
                 return
-            yield step
-            stop.wait_for_room()
-            if stop():
-                return
-    except Exception as error:  # told on the main thread
-        yield _Failure(error)
-    finally:
-        close = getattr(steps, "close", None)
-        if close is not None:
-            close()
+            yield _Length(len(run))
+            with closing(_steps(run)) as steps:
+                for step in steps:
+                    if stop():
+                        return
+                    yield step
+                    stop.wait_for_room()
+                    if stop():
+                        return
+        except Exception as error:  # told on the main thread
+            yield _Failure(error)
+
+
+def _steps(run: Run) -> Generator[Any, None, None]:
+    """The steps of a run, as a generator, which can be closed."""
+    yield from run
 
 
 def _unless_gone(signal: Any) -> Callable[[Any], None]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..model.weights import KnownWeights, fetch, find, known_weights
 from .job import Stop
+from .responsive import load_torch
 
 if TYPE_CHECKING:
     from ..core.types import Context, Predictor
@@ -65,9 +65,9 @@ def ready_predictor(settings: RunSettings, stop: Stop, say: Say, share: Share) -
 
         fetch(weights.name, progress=on_progress)
     say("loading the model …")
+    load_torch()
     from ..infer.predictor import load_predictor
 
-    leave_room()
     return load_predictor(
         settings.model,
         device=settings.device,
@@ -88,10 +88,3 @@ def tuned_predictor(
     key = tune(predictor, context, seconds=seconds, on_progress=share, should_stop=stop)
     say(str(key.learned))
     return apply_key(predictor, key), key
-
-
-def leave_room() -> None:
-    """Keep a processor free of the model, so that the viewer answers while it paints."""
-    import torch
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
