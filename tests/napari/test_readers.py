@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -89,3 +90,19 @@ def test_a_damaged_file_is_told_in_words(tmp_path: Path) -> None:
     empty = str(save_examples(tmp_path / "empty.incontext", ExampleSet()))
     with pytest.raises(InputError, match="holds no example"):
         reader(empty)
+
+
+def test_the_file_menu_opens_example_sets(
+    make_napari_viewer: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from qtpy.QtWidgets import QFileDialog
+
+    contributions = npe2.PluginManifest.from_distribution("napari-incontext-seg").contributions
+    (entry,) = contributions.menus["napari/file/io_utilities"]
+    (command,) = (c for c in contributions.commands if c.id == entry.command)
+    file = save_examples(tmp_path / "cells.incontext", ExampleSet((item((6, 5), 3),)))
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: ([str(file)], ""))
+    npe2.PluginManager.instance().discover()
+    viewer = make_napari_viewer()
+    resolve_name(command.python_name)()
+    assert [layer.name for layer in viewer.layers] == ["cells", "cells labels"]

@@ -86,3 +86,20 @@ def test_a_folder_is_never_replaced(painted: Any, tmp_path: Path) -> None:
     with pytest.raises(FileError, match="choose another name"):
         write_labels(str(tmp_path / "image.zarr"), *painted.as_layer_data_tuple()[:2])
     assert (tmp_path / "image.zarr" / "zarr.json").read_text() == "precious"
+
+
+def test_an_export_of_the_dock_never_replaces_the_image(make_napari_viewer: Any, tmp_path: Path) -> None:
+    """An OME-Zarr is a folder, and the dialog for saving may be pointed at the image itself."""
+    import zarr
+
+    from napari_incontext_seg._napari.dock import InContextDock
+
+    zarr.save_array(tmp_path / "image.zarr", np.arange(4 * 8 * 8, dtype=np.uint8).reshape(4, 8, 8))
+    viewer = make_napari_viewer()
+    viewer.open(str(tmp_path / "image.zarr"), plugin="napari")
+    dock = InContextDock(viewer)
+    viewer.window.add_dock_widget(dock)
+    dock.layers.new.click()
+    dock.keeping.export(str(tmp_path / "image.zarr"))
+    assert not dock.keeping.job.running
+    np.testing.assert_array_equal(np.asarray(zarr.open(tmp_path / "image.zarr"))[3], np.arange(192, 256).reshape(8, 8))

@@ -16,6 +16,7 @@ from ..core.stack import Stack
 from ..errors import InContextError, InputError
 from ..io.labels import LabelWriter
 from ..io.paths import stem
+from ..io.storing import check_apart
 from ..session.autosave import Autosave, SavedSession, autosave_folder, find_session
 from ..session.settings import RunSettings
 from .job import Job
@@ -137,6 +138,7 @@ class Keeping(QObject):
             target = Path(name)
             if target.suffix.lower() not in (".tif", ".tiff", ".zarr"):
                 target = target.with_name(target.name + (".zarr" if "Zarr" in chosen else ".ome.tif"))
+            check_apart([target], [self.image_path] if self.image_path is not None else [])
             self._target = target
             native = native_view(view.layer)
             reader = LayerPlanes(planes.layer, native, lambda: None)
