@@ -298,9 +298,10 @@ class Autosave:
         try:
             with storing(self.folder):
                 write()
-        except InContextError as error:
+        except Exception as error:  # of zarr's stores and codecs, too: told, not raised where nobody waits
             if not self._failed and self._on_error is not None:
-                self._on_error(error)
+                ours = error if isinstance(error, InContextError) else FileError(f"the session was not saved: {error}.")
+                self._on_error(ours)
             self._failed = True
 
     def flush(self) -> None:
