@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,8 @@ def _nothing_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> I
     yield
     pool = QThreadPool.globalInstance()
     assert pool.waitForDone(5000), f"{pool.activeThreadCount()} threads are still at work"
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("incontext")]
+    assert not left, f"left behind: {left}"
 
 
 @pytest.fixture

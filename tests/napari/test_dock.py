@@ -1,6 +1,7 @@
 """The dock, with a fake model: every step of annotating, propagating and reviewing, as a person does it."""
 
 import threading
+from dataclasses import replace
 
 import dask.array as da
 import numpy as np
@@ -127,6 +128,26 @@ def test_new_labels_lie_where_the_image_does(viewer, qtbot):
     assert labels.units == image.units
     assert dock.layers.labels.currentText() == "blobs labels"
     assert labels.mode == "paint"
+
+
+def test_axes_and_channels_can_be_named(viewer, qtbot, notes):
+    viewer.add_image(np.stack([blobs(), blobs() // 2, blobs() // 3, blobs() // 4]), name="four channels")
+    dock = dock_on(viewer, qtbot)
+    assert dock.layers.axes.text() == "tzyx"
+    assert dock.layers._channels_row.isHidden()
+    qtbot.keyClicks(dock.layers.axes, "x")  # one letter too many
+    dock.layers.axes.editingFinished.emit()
+    assert "one letter each" in str(notes)
+    assert dock.layers.axes.text() == "tzyx"
+    dock.layers.axes.clear()
+    qtbot.keyClicks(dock.layers.axes, "czyx")
+    dock.layers.axes.editingFinished.emit()
+    assert len(dock.bench.view.stack) == 9
+    assert dock.layers.channels.text() == "0,1,2"
+    dock.layers.channels.clear()
+    qtbot.keyClicks(dock.layers.channels, "3")
+    dock.layers.channels.editingFinished.emit()
+    assert dock.bench.view.stack.used_channels == (3,)
 
 
 # -- examples ---------------------------------------------------------------------------------------------------------
@@ -374,6 +395,31 @@ def test_settings_are_a_value_that_can_be_shown_again(desk):
     assert form.settings() == settings
 
 
+def test_tuning_says_what_it_did_and_its_key_can_be_saved(desk, qtbot, notes, monkeypatch, tmp_path):
+    from napari_incontext_seg._napari import workbench
+    from napari_incontext_seg.infer.key import Key, Learned
+
+    def tuned(predictor, context, seconds, stop, say, share):
+        share(0.5)
+        learned = Learned(seconds, 3, 0.5, 0.75, True)
+        return predictor, Key("adapter", "threshold", "0", context, {"w": np.zeros(2, np.float32)}, learned)
+
+    monkeypatch.setattr(workbench, "tuned_predictor", tuned)
+    desk.collecting.add_slice()
+    desk.propagate.tune.setChecked(True)
+    desk.propagate.seconds.setValue(60)
+    run(desk, qtbot)
+    assert "0.750" in str(notes)
+    desk.keeping.save_key(str(tmp_path / "disks.safetensors"))
+    key = Key.load(tmp_path / "disks.safetensors")
+    assert key.learned.seconds == 60
+    desk.propagate.show_settings(
+        replace(desk.propagate.settings(), tune_seconds=None, key=tmp_path / "disks.safetensors")
+    )
+    assert desk.propagate.settings().key == tmp_path / "disks.safetensors"
+    assert not desk.propagate.tune.isEnabled()
+
+
 def test_errors_are_told_in_words(desk, notes, qtbot):
     class Broken(ThresholdPredictor):
         def bind(self, context):
@@ -516,8 +562,6 @@ def test_a_map_shows_where_examples_disagree(desk, viewer, qtbot):
             segment = super().bind(context)
 
             def disagreeing(plane):
-                from dataclasses import replace
-
                 return replace(segment(plane), disagreement=plane[..., 0] * 0.5)
 
             return disagreeing

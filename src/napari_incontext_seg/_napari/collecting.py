@@ -12,7 +12,7 @@ from ..core.example_set import ExampleItem, ExampleSet, Rgb
 from ..core.types import Example
 from ..errors import InputError
 from ..io.example_sets import load_examples, save_examples
-from .layers import ImageView, LayerPlanes, view_image
+from .layers import ImageView, LayerPlanes
 from .notices import tell, told
 from .workbench import Workbench
 
@@ -42,7 +42,7 @@ class Collecting:
                     bench.close()
                     bench.open(image, labels)  # along the axes that are displayed now
                 else:
-                    self._add_plane_of(view_image(bench.view.layer, bench.viewer.dims), bench.planes.layer)
+                    self._add_plane_of(bench.view_of(bench.view.layer), bench.planes.layer)
                     return
             project, position = bench.here()
             project.add_example(position)
@@ -55,7 +55,7 @@ class Collecting:
     def add_from(self, image: Image) -> None:
         """Make the slice of another open image, where the viewer stands, an example."""
         with told("adding a slice of another image"):
-            view = view_image(image, self.bench.viewer.dims)
+            view = self.bench.view_of(image)
             self._add_plane_of(view, self.bench.fitting_labels(image)[0])
 
     def _add_plane_of(self, view: ImageView, labels: object) -> None:

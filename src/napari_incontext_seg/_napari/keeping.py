@@ -140,7 +140,7 @@ class Keeping(QObject):
                 target = target.with_name(target.name + (".zarr" if "Zarr" in chosen else ".ome.tif"))
             check_apart([target], [self.image_path] if self.image_path is not None else [])
             self._target = target
-            native = native_view(view.layer)
+            native = native_view(view.layer, self.bench.axes.get(view.layer))
             reader = LayerPlanes(planes.layer, native, lambda: None)
             record = {
                 **self.bench.provenance,
@@ -156,6 +156,14 @@ class Keeping(QObject):
         if outcome == "done":
             tell(f"Saved {self._target}.")
             self.exported.emit(str(self._target))
+
+    def save_key(self, name: str) -> None:
+        """Save what the last tuning learned."""
+        with told("saving the key"):
+            if self.bench.learned is None:
+                raise InputError("no tuning has learned anything yet: tick Tune, and run.")
+            file = self.bench.learned.save(name, overwrite=True)  # the file dialog has asked
+            tell(f"Saved {file.name}.")
 
     def command(self, examples: str | Path) -> str | None:
         """The command that repeats the run without napari; the examples are saved in the file that it names."""

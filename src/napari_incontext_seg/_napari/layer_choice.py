@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLineEdit, QVBoxLayout, QWidget
 
+from ..errors import InputError
 from .controls import button, choice, row
+from .layers import guess_letters
 from .notices import told
 from .workbench import Workbench
 
@@ -24,8 +26,21 @@ class LayerChoice(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 0, 2, 0)
         layout.setSpacing(5)
-        layout.addWidget(row("Image", self.image))
+        self.axes = QLineEdit()
+        self.axes.setFixedWidth(52)
+        self.axes.setToolTip(
+            "What the image's axes are, one letter each: z, t, y, x; c for channels (not slices). Another order of\n"
+            "letters begins the work anew."
+        )
+        self.channels = QLineEdit()
+        self.channels.setToolTip("Channels that the model looks at, up to three, such as 0,2.")
+        self._channels_row = row("Channels", self.channels)
+        layout.addWidget(row("Image", self.image, self.axes))
+        layout.addWidget(self._channels_row)
         layout.addWidget(row("Labels", self.labels, self.new))
+        self.axes.editingFinished.connect(self._on_axes)
+        self.channels.editingFinished.connect(self._on_axes)
+        bench.opened.connect(self._show_axes)
         self.image.activated.connect(self._on_image)
         self.labels.activated.connect(self._on_labels)
         events = bench.viewer.layers.events
@@ -51,6 +66,25 @@ class LayerChoice(QWidget):
         self.new.setEnabled(image is not None)
         bench.open(image, labels)
 
+    def _show_axes(self) -> None:
+        """Show what the axes are taken for, and the channels, if there are any."""
+        view = self._bench.view
+        letters = "" if view is None else self._bench.axes.get(view.layer) or guess_letters(view.layer)
+        self.axes.setText(letters)
+        self.axes.setEnabled(view is not None)
+        used = [] if view is None or "c" not in letters else view.stack.used_channels
+        self.channels.setText(",".join(str(c) for c in used))
+        self._channels_row.setVisible(bool(used))
+
+    def _on_axes(self) -> None:
+        if not (self.axes.isModified() or self.channels.isModified()):
+            return
+        with told("naming the axes"):
+            letters = self.axes.text().strip().lower()
+            self._bench.name_axes(letters, _numbers(self.channels.text()) if "c" in letters else None)
+            self.refresh()
+        self._show_axes()
+
     def _make(self) -> None:
         with told("making labels"):
             image = self.image.currentData()
@@ -64,6 +98,14 @@ class LayerChoice(QWidget):
 
     def _on_labels(self) -> None:
         self._bench.open(self.image.currentData(), self.labels.currentData())
+
+
+def _numbers(text: str) -> tuple[int, ...] | None:
+    """``"0,2"`` -> (0, 2); None for nothing."""
+    try:
+        return tuple(int(part) for part in text.split(",")) if text.strip() else None
+    except ValueError as error:
+        raise InputError(f"channels are numbers such as 0,2; got {text!r}.") from error
 
 
 def _fill(box: QComboBox, layers: list[Any], chosen: Any, nothing: str) -> None:

@@ -78,7 +78,7 @@ class ImageView:
         return ", ".join(f"{a} {i}" for a, i in zip(self.stack.plane_axes, index, strict=True)) or "image"
 
 
-def view_image(layer: Image, dims: Dims, axes: str | None = None) -> ImageView:
+def view_image(layer: Image, dims: Dims, axes: str | None = None, channels: tuple[int, ...] | None = None) -> ImageView:
     """See an image layer along the axes that a viewer displays.
 
     Parameters
@@ -90,6 +90,8 @@ def view_image(layer: Image, dims: Dims, axes: str | None = None) -> ImageView:
     axes
         What the layer's axes are, one letter each without colours (``tczyx``); guessed from its axis labels, else from
         their number.
+    channels
+        Those that are looked at, up to three; default: all if at most three, else the first three.
 
     Raises
     ------
@@ -102,10 +104,10 @@ def view_image(layer: Image, dims: Dims, axes: str | None = None) -> ImageView:
             f"axes must name the {layer.ndim} axes of {layer.name} by one letter each, such as "
             f"{_BY_NDIM.get(layer.ndim, 'tczyx')}; got {letters!r}."
         )
-    return _view(layer, _facing(letters.lower(), displayed_axes(layer, dims)))
+    return _view(layer, _facing(letters.lower(), displayed_axes(layer, dims)), channels)
 
 
-def _view(layer: Image, letters: str) -> ImageView:
+def _view(layer: Image, letters: str, channels: tuple[int, ...] | None = None) -> ImageView:
     data = layer.data[0] if layer.multiscale else layer.data
     count = layer.ndim
     stack = Stack(
@@ -114,15 +116,15 @@ def _view(layer: Image, letters: str) -> ImageView:
         tuple(float(s) for s in layer.scale) + ((1.0,) if layer.rgb else ()),
         tuple(unit_name(u) for u in _units(layer, count)) + (("",) if layer.rgb else ()),
         tuple(float(t) for t in layer.translate) + ((0.0,) if layer.rgb else ()),
+        channels=channels,
         name=layer.name,
     )
     return ImageView(layer, letters, stack)
 
 
-def native_view(layer: Image) -> ImageView:
-    """An image layer along its own last two axes, however a viewer turns it: the order in which files keep it."""
-    letters = guess_letters(layer)
-    return _view(layer, letters)
+def native_view(layer: Image, axes: str | None = None) -> ImageView:
+    """An image layer with its axes as they are, however a viewer turns it: the order in which files keep it."""
+    return _view(layer, axes or guess_letters(layer))
 
 
 def guess_letters(layer: Layer) -> str:

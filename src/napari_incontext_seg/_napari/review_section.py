@@ -180,6 +180,7 @@ class ReviewSection(Section):
 
     def _fill_export(self, menu: QMenu) -> None:
         menu.addAction("Save the labels …", self._save)
+        menu.addAction("Save what was tuned …", self._save_key).setEnabled(self._keeping.bench.learned is not None)
         menu.addAction("Copy as command", self._copy).setToolTip(
             "The command line that repeats this run without napari."
         )
@@ -189,6 +190,12 @@ class ReviewSection(Section):
         name, chosen = QFileDialog.getSaveFileName(self, "Save the labels", begin, _FORMATS)
         if name:
             self._keeping.export(name, chosen)
+
+    def _save_key(self) -> None:
+        begin = self._keeping.suggested_name("_key.safetensors")
+        name, _ = QFileDialog.getSaveFileName(self, "Save what was tuned", begin, "Keys (*.safetensors)")
+        if name:
+            self._keeping.save_key(name)
 
     def _copy(self) -> None:
         begin = self._keeping.suggested_name(SUFFIX)

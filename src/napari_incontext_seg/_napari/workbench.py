@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -25,8 +26,19 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from ..core.types import Predictor
+    from ..infer.key import Key
 
 _SETTLE = 300  # ms after the last brush stroke, when an example is brought up to date
+
+
+class _AtEnd:
+    """Closes the project that is open when the dock is gone; it holds no widget, so it can be called then."""
+
+    project: Project | None = None
+
+    def __call__(self, *_: object) -> None:
+        if self.project is not None:
+            self.project.close()
 
 
 class Workbench(QObject):
@@ -48,6 +60,12 @@ class Workbench(QObject):
         self.view: ImageView | None = None
         self.planes: LayerPlanes | None = None
         self.project: Project | None = None
+        self.axes: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
+        self.channels: WeakKeyDictionary[Image, tuple[int, ...] | None] = WeakKeyDictionary()
+        self.learned: Key | None = None
+        self._keys: list[Key] = []  # what the thread that runs now has learned
+        self._at_end = _AtEnd()
+        self.destroyed.connect(self._at_end)
         self._edited: set[int] = set()
         self._told_kept = False
         self.provenance: dict[str, Any] = {}
@@ -58,6 +76,7 @@ class Workbench(QObject):
         viewer.dims.events.current_step.connect(self._on_moved)
         viewer.dims.events.order.connect(self._on_moved)
         self.job.stepped.connect(self._on_step)
+        self.job.ended.connect(self._on_ended)
 
     # -- layers ---------------------------------------------------------------------------------------------------
     def images(self) -> list[Image]:
@@ -68,13 +87,33 @@ class Workbench(QObject):
     def fitting_labels(self, image: Image) -> list[Labels]:
         """The labels layers that are as large as an image; hidden ones come last."""
         with suppress(InputError):
-            view = view_image(image, self.viewer.dims)
+            view = self.view_of(image)
             found = [
                 layer for layer in self.viewer.layers
                 if isinstance(layer, Labels) and "incontext" not in layer.metadata and fits(layer, view)
             ]  # fmt: skip
             return sorted(found, key=lambda layer: not layer.visible)
         return []
+
+    def view_of(self, image: Image) -> ImageView:
+        """An image layer along the axes on display, with the names and channels that a person chose for it."""
+        return view_image(image, self.viewer.dims, self.axes.get(image), self.channels.get(image))
+
+    def name_axes(self, axes: str, channels: tuple[int, ...] | None = None) -> None:
+        """Say what the axes of the image are, and which channels are looked at; work on it begins anew.
+
+        Raises
+        ------
+        InputError
+            They do not fit the image.
+        """
+        if self.view is None:
+            return
+        image, labels = self.view.layer, self.planes.layer if self.planes is not None else None
+        view_image(image, self.viewer.dims, axes, channels)
+        self.axes[image], self.channels[image] = axes, channels
+        self.close()
+        self.open(image, labels if labels in self.fitting_labels(image) else None)
 
     def open(self, image: Image | None, labels: Labels | None) -> None:
         """Work on these layers; a project about others is closed. Nothing happens if they are worked on already."""
@@ -84,7 +123,7 @@ class Workbench(QObject):
         self.close()
         with told("opening the layers"):
             if image is not None:
-                self.view = view_image(image, self.viewer.dims)
+                self.view = self.view_of(image)
                 if labels is not None:
                     self._open_project(labels)
         self.opened.emit()
@@ -93,7 +132,7 @@ class Workbench(QObject):
         assert self.view is not None
         planes = LayerPlanes(labels, self.view, lambda: self.position)
         self.project = Project(self.view.stack, planes, on_change=self._on_change)
-        self.planes = planes
+        self.planes, self._at_end.project = planes, self.project
         labels.events.paint.connect(self._on_paint)
         labels.events.set_data.connect(self._on_drawn)
         labels.mouse_drag_callbacks.append(self._on_drag)
@@ -110,11 +149,11 @@ class Workbench(QObject):
                 labels.mouse_drag_callbacks.remove(self._on_drag)
         if self.project is not None:
             self.project.close()
-        self.view = self.planes = self.project = None
+        self.view = self.planes = self.project = self._at_end.project = None
 
     def make_labels(self, image: Image) -> Labels:
         """Make an empty labels layer that lies where an image does, ready to paint in."""
-        labels = self.viewer.add_labels(**labels_for(view_image(image, self.viewer.dims)))
+        labels = self.viewer.add_labels(**labels_for(self.view_of(image)))
         labels.mode = "paint"
         return labels
 
@@ -184,7 +223,8 @@ class Workbench(QObject):
             project.examples.context()  # says what to do if no example is used
             project.settings = settings
             self._told_kept = False
-            self.job.start(partial(_prepare, project, position, predictor), "In-context segmentation")
+            self._keys.clear()
+            self.job.start(partial(_prepare, project, position, predictor, self._keys), "In-context segmentation")
             return True
         return False
 
@@ -199,6 +239,12 @@ class Workbench(QObject):
         except Exception as error:  # told once: the next slice would fail alike
             self.job.cancel()
             tell_error(error, "writing a slice")
+
+    def _on_ended(self, _: str) -> None:
+        """Keep what was learned, also of a run that was cancelled."""
+        if self._keys:
+            self.learned = self._keys.pop()
+            tell(f"Tuned: {self.learned.learned}. Export can save it as a key.")
 
     def _keep_what_was_there(self, project: Project, position: int) -> None:
         """Labels that neither the model nor a brush seen by this project made are a person's: they stay."""
@@ -257,12 +303,13 @@ class Workbench(QObject):
 
 
 def _prepare(
-    project: Project, position: int, predictor: Predictor | None, stop: Stop, say: Say, share: Share
+    project: Project, position: int, predictor: Predictor | None, keys: list[Key], stop: Stop, say: Say, share: Share
 ) -> Run:  # fmt: skip
-    """Make a run ready; called in its thread."""
+    """Make a run ready; called in its thread. What is learned joins ``keys``."""
     settings = project.settings
     chosen = predictor if predictor is not None else ready_predictor(settings, stop, say, share)
     run = project.start(chosen, position)
     if settings.tune_seconds is not None and not stop():
-        run.predictor, _ = tuned_predictor(chosen, run.context, settings.tune_seconds, stop, say, share)
+        run.predictor, key = tuned_predictor(chosen, run.context, settings.tune_seconds, stop, say, share)
+        keys.append(key)
     return run
