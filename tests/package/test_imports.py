@@ -55,6 +55,17 @@ def test_only_a_seggpt_loads_timm(code: str) -> None:
     assert loaded_after(code).isdisjoint({"timm", "torchvision", "transformers"})
 
 
+@pytest.mark.parametrize("module", ["preferences", "readers", "samples", "writers"])
+def test_what_napari_may_import_at_its_start_loads_nothing_heavy(module: str) -> None:
+    assert loaded_after(f"import napari_incontext_seg._napari.{module}").isdisjoint(HEAVY)
+
+
+def test_opening_the_dock_loads_no_torch() -> None:
+    pytest.importorskip("napari")
+    code = "import os; os.environ['QT_QPA_PLATFORM'] = 'offscreen'; import napari_incontext_seg._napari.dock"
+    assert loaded_after(code).isdisjoint({"torch", "timm", "transformers"})
+
+
 def test_every_public_name_can_be_loaded() -> None:
     import napari_incontext_seg
 
