@@ -9,7 +9,7 @@ import pytest
 from fakes import ThresholdPredictor
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QScrollArea, QSpinBox, QWidget
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QScrollArea, QSpinBox
 
 from napari_incontext_seg._napari.dock import InContextDock
 from napari_incontext_seg._napari.keys import KEYS
@@ -263,6 +263,20 @@ def test_example_sets_are_saved_and_opened_as_one_file(desk, viewer, qtbot, tmp_
     desk.collecting.open_file(tmp_path / "disks.incontext")
     assert [item.name for item in desk.collecting.examples.items] == ["blobs, z 4"]
     assert desk.reviewing.annotated == {4}
+
+
+def test_an_example_set_that_is_dropped_on_the_viewer_is_offered(desk, viewer, tmp_path):
+    from napari_incontext_seg._napari.readers import read_example_sets
+
+    desk.collecting.add_slice()
+    desk.collecting.save_file(tmp_path / "disks.incontext")
+    desk.collecting.remove(0)
+    for data, attributes, kind in read_example_sets(str(tmp_path / "disks.incontext")):
+        getattr(viewer, f"add_{kind}")(data, **attributes)
+    assert desk.bench.view.layer.name == "blobs"
+    assert not desk.take_over.isHidden()
+    desk.take_over.take.click()
+    assert len(desk.collecting.examples) == 1
 
 
 # -- propagate --------------------------------------------------------------------------------------------------------
@@ -593,8 +607,9 @@ def test_a_session_is_offered_and_restored(desk, viewer, qtbot):
     viewer.add_image(blobs(), name="blobs")
     desk.layers.new.click()
     assert desk.keeping.offer() is not None
-    desk.findChild(QWidget)  # the dock itself lives on
-    desk._on_restore()
+    assert not desk.restore.isHidden()
+    desk.restore.take.click()
+    assert desk.restore.isHidden()
     np.testing.assert_array_equal(desk.bench.planes.layer.data, before)
     assert desk.reviewing.annotated == {4}
     assert desk.reviewing.verified == {2}

@@ -109,7 +109,7 @@ def test_the_whole_journey(make_napari_viewer, qtbot, files):
     again = make_napari_viewer()
     dock = open_dock(again, path, np.zeros_like(labels))
     assert dock.keeping.offer() is not None
-    dock._restore.click()
+    dock.restore.take.click()
     np.testing.assert_array_equal(dock.bench.planes.layer.data, after)
     assert dock.reviewing.annotated == {ANNOTATED, least}
     assert dock.reviewing.verified == {neighbour}

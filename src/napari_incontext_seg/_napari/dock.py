@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QMessageBox, QScrollArea, QVBoxLayout, QWidget
 
 from .collecting import Collecting
-from .controls import button, quiet, row
 from .examples_section import ExamplesSection
 from .keeping import Keeping
 from .keys import bind, bind_dock, unbind
 from .layer_choice import LayerChoice
 from .models import question, to_download
 from .notices import tell, tell_error, tell_warning
+from .offer import Offer
 from .propagate_section import PropagateSection
+from .readers import KEY
 from .review_section import ReviewSection
 from .reviewing import Reviewing
 from .theme import Colors, style_sheet
@@ -45,6 +47,9 @@ class InContextDock(QWidget):
         self.collecting = Collecting(self.bench)
         self.reviewing = Reviewing(self.bench)
         self.keeping = Keeping(self.bench)
+        self.restore = Offer("Restore", "Bring back examples, verified slices and results.", self._on_restore)
+        self.take_over = Offer("Use them", "Add the examples of this file to this work.", self._on_take_over)
+        self._dropped = ""
         self.examples = ExamplesSection(self.collecting, colors)
         self.propagate = PropagateSection()
         self.review = ReviewSection(self.reviewing, self.keeping, colors)
@@ -116,8 +121,7 @@ class InContextDock(QWidget):
         column = QVBoxLayout(body)
         column.setContentsMargins(8, 6, 8, 6)
         column.setSpacing(6)
-        self._restore_row = self._build_restore()
-        for widget in (self.layers, self._restore_row, self.examples, self.propagate, self.review):
+        for widget in (self.layers, self.restore, self.take_over, self.examples, self.propagate, self.review):
             column.addWidget(widget)
         column.addStretch(1)
         area = QScrollArea()
@@ -129,15 +133,6 @@ class InContextDock(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(area)
         self.setMinimumWidth(WIDTH)
-
-    def _build_restore(self) -> QWidget:
-        self._restore_words = quiet()
-        self._restore = button("Restore", "Bring back examples, verified slices and results.", self._on_restore)
-        self._dismiss = button("✕", "Leave the saved session alone.", lambda: self._restore_row.hide())
-        self._dismiss.setFixedWidth(28)
-        made = row("", self._restore_words, self._restore, self._dismiss)
-        made.hide()
-        return made
 
     def _connect(self) -> None:
         bench, job = self.bench, self.bench.job
@@ -154,6 +149,7 @@ class InContextDock(QWidget):
         job.warned.connect(tell_warning)
         job.failed.connect(lambda error: tell_error(error, "running the model"))
         self.viewer.events.theme.connect(self._on_theme)
+        self.viewer.layers.events.inserted.connect(self._on_inserted)
 
     # -- reactions ------------------------------------------------------------------------------------------------
     def _on_theme(self, _: Any = None) -> None:
@@ -168,9 +164,7 @@ class InContextDock(QWidget):
         self.review.refresh()
         for section in (self.propagate, self.review):
             section.setEnabled(self.bench.project is not None)
-        offer = self.keeping.offer()
-        self._restore_row.setVisible(offer is not None)
-        self._restore_words.setText(offer or "")
+        self.restore.propose(self.keeping.offer())
         self._bind_keys()
 
     def _bind_keys(self) -> None:
@@ -198,8 +192,18 @@ class InContextDock(QWidget):
             self.review.set_open(True)
         self.review.refresh()
 
+    def _on_inserted(self, event: Any) -> None:
+        """An example set was dropped on the viewer: perhaps it is meant for this work."""
+        path = event.value.metadata.get(KEY)
+        view = self.bench.view
+        if path and self.bench.project is not None and view is not None and KEY not in view.layer.metadata:
+            self._dropped = str(path)
+            self.take_over.propose(f"{Path(self._dropped).name} was opened.")
+
+    def _on_take_over(self) -> None:
+        self.collecting.open_file(self._dropped)
+
     def _on_restore(self) -> None:
-        self._restore_row.hide()
         settings = self.keeping.restore()
         if settings is not None:
             self.propagate.show_settings(settings)
