@@ -348,6 +348,30 @@ def test_cancel_keeps_what_is_finished(desk, qtbot):
     assert "kept" in desk.propagate.note.text()
 
 
+def test_while_a_brush_is_down_no_slice_is_written(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    labels = desk.bench.planes.layer
+    labels.mode = "paint"
+    ours = next(call for call in labels.mouse_drag_callbacks if "napari_incontext_seg" in call.__module__)
+    stroke = ours(labels, None)
+    next(stroke)  # the button is pressed
+    desk.bench.run(desk.propagate.settings(), ThresholdPredictor())
+    qtbot.wait(200)
+    assert painted(desk) == [4]
+    with qtbot.waitSignal(desk.bench.job.ended, timeout=5000):
+        next(stroke, None)  # and released
+    assert len(painted(desk)) == 9
+
+
+def test_a_run_in_3d_is_drawn_at_its_end(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    viewer.dims.ndisplay = 3
+    drawn = []
+    desk.bench.planes.layer.events.set_data.connect(lambda _: drawn.append(len(painted(desk))))
+    run(desk, qtbot)
+    assert drawn[-1] == 9
+
+
 def test_deleting_the_labels_in_mid_run_is_safe(desk, viewer, qtbot):
     desk.collecting.add_slice()
     slow = Slow()

@@ -206,3 +206,13 @@ def test_a_paint_event_tells_which_pixels_of_which_slices(viewer):
     np.testing.assert_array_equal(seen[0][2], labels.data[2] > 0)
     assert seen[1][3].sum() == 1
     assert seen[1][3][0, 8]
+
+
+def test_labels_too_large_for_memory_are_on_disk(viewer, monkeypatch):
+    monkeypatch.setattr("napari_incontext_seg._napari.layers.LARGE", 100)
+    view = view_image(viewer.add_image(volume(4, 5, 6)), viewer.dims)
+    labels, planes = planes_of(viewer, None, view)
+    assert isinstance(labels.data, zarr.Array)
+    planes.write(2, np.full((5, 6), 9, np.uint32))
+    assert (planes.read(2) == 9).all()
+    assert not planes.read(1).any()

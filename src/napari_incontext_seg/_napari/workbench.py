@@ -241,7 +241,9 @@ class Workbench(QObject):
             tell_error(error, "writing a slice")
 
     def _on_ended(self, _: str) -> None:
-        """Keep what was learned, also of a run that was cancelled."""
+        """Keep what was learned, also of a run that was cancelled; in 3D, where one slice is not drawn alone, draw."""
+        if self.planes is not None and self.viewer.dims.ndisplay == 3:
+            self.planes.layer.refresh()
         if self._keys:
             self.learned = self._keys.pop()
             tell(f"Tuned: {self.learned.learned}. Export can save it as a key.")
