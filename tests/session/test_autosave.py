@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,14 @@ from fakes import ThresholdPredictor
 from napari_incontext_seg.core.stack import Stack
 from napari_incontext_seg.errors import FileError, InContextError
 from napari_incontext_seg.session import autosave
-from napari_incontext_seg.session.autosave import Autosave, autosave_folder, find_session, load_session
+from napari_incontext_seg.session.autosave import (
+    Autosave,
+    autosave_folder,
+    find_session,
+    find_sessions,
+    identity,
+    load_session,
+)
 from napari_incontext_seg.session.project import Project
 from napari_incontext_seg.session.settings import RunSettings
 
@@ -183,3 +194,130 @@ def test_a_discarded_session_is_gone(stack: Stack, tmp_path: Path) -> None:
     saving.save_verified(1, True)
     saving.discard()
     assert not (tmp_path / "session").exists()
+
+
+def test_work_that_was_killed_is_there_up_to_the_last_save(stack: Stack, tmp_path: Path) -> None:
+    """A process is killed (SIGKILL) while it commits slice after slice: nothing that was saved is damaged."""
+    script = tmp_path / "work.py"
+    script.write_text(
+        """
+import sys
+from pathlib import Path
+import numpy as np
+from fakes import ThresholdPredictor
+from test_autosave import ArrayPlanes
+from napari_incontext_seg.core.stack import Stack
+from napari_incontext_seg.session.autosave import Autosave
+from napari_incontext_seg.session.project import Project
+
+stack = Stack(np.load(sys.argv[1]), "zyx", name="blocks")
+project = Project(stack, ArrayPlanes(stack))
+project.autosave = Autosave(Path(sys.argv[2]), stack)
+project.labels.write(0, (stack.data[0] > 100).astype(np.uint32))
+project.add_example(0)
+project.verify(5)
+for round in range(10_000):
+    for step in project.start(ThresholdPredictor()):
+        project.commit(step)
+    if round == 1:
+        project.autosave.flush()
+        print("saved", flush=True)
+    project.undo_run()
+"""
+    )
+    np.save(tmp_path / "stack.npy", stack.data)
+    tests = Path(__file__).parent
+    path = os.pathsep.join([str(tests), str(tests.parent)])
+    command = [sys.executable, str(script), str(tmp_path / "stack.npy"), str(tmp_path / "session")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline().strip() == b"saved"
+        time.sleep(0.2)  # in the middle of the next saves
+        worker.kill()
+        assert worker.wait() != 0
+    saved = load_session(tmp_path / "session", stack)
+    restored = Project(stack, ArrayPlanes(stack))
+    saved.restore_into(restored)
+    assert restored.annotated == {0}
+    assert restored.verified == {5}
+    assert set(saved.painted) == {1, 2, 3, 4, 5}
+    bright = stack.data > 0.5 * stack.data.max()
+    for position in (1, 2, 3, 4):  # whole planes: painted, or undone
+        plane = restored.labels.read(position)
+        assert not plane.any() or np.array_equal(plane > 0, bright[position])
+
+
+def test_a_line_that_a_crash_cut_off_does_not_take_the_next_one_with_it(stack: Stack, tmp_path: Path) -> None:
+    folder = tmp_path / "session"
+    worked_on(stack, folder).close()
+    with (folder / "log.jsonl").open("a") as log:
+        log.write('["confidence", 2, 0.')
+    again = Autosave(folder, stack, resumed=True)
+    again.save_verified(5, True)
+    again.close()
+    assert load_session(folder, stack).verified == {3, 5}
+
+
+def test_all_sessions_of_an_image_can_be_listed(stack: Stack, tmp_path: Path) -> None:
+    image = tmp_path / "blocks.tif"
+    image.touch()
+    assert find_sessions(stack, image) == []
+    worked_on(stack, autosave_folder(stack, image)).close()
+    Autosave(autosave_folder(stack, image), stack).close()  # work began anew: the first is set aside
+    newest, older = find_sessions(stack, image)
+    assert (newest.verified, older.verified) == (frozenset(), {3})
+    assert older.folder.name == newest.folder.name + ".previous"
+    saved = find_session(stack, image)
+    assert saved is not None
+    assert saved.folder == newest.folder
+
+
+def test_an_image_that_differs_in_one_plane_only_is_another(stack: Stack) -> None:
+    dark = stack.data.copy()
+    dark[3] = 0
+    other = dark.copy()
+    other[4] = 0
+    assert identity(Stack(dark, "zyx", name="a")) == identity(Stack(dark, "zyx", name="renamed"))
+    assert identity(Stack(dark, "zyx")) != identity(Stack(other, "zyx"))
+
+
+def test_saving_that_begins_late_saves_what_was_done_before(stack: Stack, tmp_path: Path) -> None:
+    project = Project(stack, ArrayPlanes(stack))
+    project.labels.write(0, (stack.data[0] > 100).astype(np.uint32))
+    project.add_example(0)
+    for step in project.start(ThresholdPredictor()):
+        project.commit(step)
+    hand = np.zeros((20, 16), bool)
+    hand[15:, 2:4] = True
+    project.labels.write(2, np.where(hand, 3, project.labels.read(2)).astype(np.uint32))
+    project.note_hand_edit(2, hand)
+    project.verify(3)
+    project.autosave = Autosave(tmp_path / "session", stack)
+    project.autosave.save_all(project)
+    project.autosave.flush()
+    restored = Project(stack, ArrayPlanes(stack))
+    load_session(tmp_path / "session", stack).restore_into(restored)
+    assert state(restored) == state(project)
+    project.close()
+
+
+def test_what_was_done_before_a_session_is_restored_stays(stack: Stack, tmp_path: Path) -> None:
+    folder = tmp_path / "session"
+    before = worked_on(stack, folder)
+    before.close()
+    saved = load_session(folder, stack)
+    project = Project(stack, ArrayPlanes(stack))
+    for position in (0, 1, 4):
+        project.labels.write(position, np.full((20, 16), 50 + position, np.uint32))
+    project.add_example(0)
+    project.note_hand_edit(1, np.ones((20, 16), bool))
+    project.verify(4)
+    saved.restore_into(project)
+    for position in (0, 1, 4):
+        assert (project.labels.read(position) == 50 + position).all()
+    for position in (2, 3):
+        np.testing.assert_array_equal(project.labels.read(position), before.labels.read(position))
+    (item,) = project.examples.items
+    assert set(item.example.ids) - {0} == {50}
+    assert project.verified == {3, 4}
+    project.close()

@@ -13,7 +13,9 @@ from napari_incontext_seg.core.example_set import ExampleItem, ExampleSet
 from napari_incontext_seg.core.stack import Stack
 from napari_incontext_seg.core.types import Example
 from napari_incontext_seg.errors import InputError
+from napari_incontext_seg.session.packed import PackedMaps
 from napari_incontext_seg.session.project import Project
+from napari_incontext_seg.session.review import least_sure, worth_annotating
 from napari_incontext_seg.session.settings import RunSettings
 
 
@@ -154,6 +156,14 @@ def test_an_imported_set_brings_labels_to_empty_slices_and_else_joins_from_elsew
     assert project.examples.class_names == {7: "block"}
 
 
+def test_an_imported_set_changes_no_slice_that_was_found_empty(project: Project, stack: Stack) -> None:
+    project.add_example(3)  # nothing is there, says a person
+    item = ExampleItem(Example(project.stack.plane(3), truth(3, stack)), "x", "blocks", 3)
+    project.import_examples(ExampleSet((item,)))
+    assert not project.labels.read(3).any()
+    assert [i.position for i in project.examples.items] == [0, 3, None]
+
+
 # -- running ------------------------------------------------------------------------------------------------------
 def test_a_run_paints_all_but_locked_slices(project: Project, stack: Stack) -> None:
     project.labels.write(3, np.full((20, 16), 1, np.uint32))
@@ -245,6 +255,36 @@ def test_the_least_sure_slices_come_first_and_locked_ones_never(project: Project
     assert 4 not in project.unsure
     project.verify(4, False)
     assert project.annotate_next() == 4
+
+
+def test_what_to_annotate_next_is_unsure_and_far_from_what_was_annotated(stack: Stack) -> None:
+    assert worth_annotating(stack, {}, [], {0}) is None
+    sure = dict.fromkeys(range(1, 8), 0.9) | {1: 0.5, 6: 0.52}
+    assert least_sure(sure, {0})[:2] == [1, 6]
+    assert worth_annotating(stack, sure, least_sure(sure, {0}), {0}) == 6  # slice 1 is the neighbour of an example
+    assert worth_annotating(stack, sure, least_sure(sure, {0}), {0, 5}) == 1  # now both are: the less sure one
+    assert worth_annotating(stack, sure, least_sure(sure, set()), set()) == 1  # examples are of other images
+
+
+def test_slices_of_one_z_are_close_in_time() -> None:
+    stack = Stack(np.zeros((9, 9, 4, 4), np.uint8), "tzyx")
+    sure = {9 + 4: 0.5, 8 * 9 + 8: 0.55}  # t 1 z 4, next to the example at t 0 z 4; and a far corner
+    assert worth_annotating(stack, sure, [13, 80], {4}) == 80
+
+
+def test_maps_of_disagreement_are_bounded_and_the_oldest_are_forgotten() -> None:
+    noise = np.random.default_rng(0).random((9, 40, 40)).astype(np.float32)
+    maps = PackedMaps((40, 40), max_bytes=5000)
+    for position, values in enumerate(noise):
+        maps.put(position, values)
+    assert maps.nbytes <= 5000
+    assert maps.get(0) is None
+    np.testing.assert_allclose(maps.get(8), noise[8], atol=0.003)
+    maps.put(8, noise[0])
+    maps.put(7, None)
+    maps.put(6, None)
+    maps.put(8, None)
+    assert maps.nbytes == 0
 
 
 def test_disagreement_is_kept_where_it_is_known(project: Project) -> None:

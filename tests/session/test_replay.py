@@ -16,8 +16,10 @@ from napari_incontext_seg.core.example_set import ExampleItem
 from napari_incontext_seg.core.types import Example
 from napari_incontext_seg.errors import InputError
 from napari_incontext_seg.infer.predictor import load_predictor
+from napari_incontext_seg.io.example_sets import load_examples
 from napari_incontext_seg.io.stacks import open_labels, open_stack
 from napari_incontext_seg.session.project import Project
+from napari_incontext_seg.session.replay import command_line
 from napari_incontext_seg.session.settings import RunSettings
 
 
@@ -94,6 +96,39 @@ def test_the_copied_command_gives_the_same_labels(
         np.testing.assert_array_equal(headless[position], project.labels.data[position])
     if project.last_run is not None and project.last_run.span is None:
         np.testing.assert_array_equal(headless, project.labels.data)
+
+
+@pytest.mark.parametrize("memory", [0, 2])
+def test_slices_that_were_verified_come_out_of_the_command_as_they_are(work: tuple[Path, Project], memory: int) -> None:
+    folder, project = work
+    project.labels.write(2, np.full((48, 40), 2, np.uint32))
+    project.verify(2)
+    project.labels.write(4, np.zeros((48, 40), np.uint32))  # nothing is there
+    project.verify(4)
+    project.settings = RunSettings(model="guess", memory=memory)
+    for step in project.start(load_predictor("guess")):
+        project.commit(step)
+    project.verify(5)  # after the run, which painted it: the command does, too
+    command = project.command_line(folder / "cells.tif", folder / "mine.incontext", folder / "out.tif")
+    assert main(shlex.split(command)[1:]) == 0
+    np.testing.assert_array_equal(open_labels(folder / "out.tif").data[:], project.labels.data)
+    assert len(load_examples(folder / "mine.incontext")) == 6
+    assert len(project.examples) == 4
+
+
+def test_a_key_is_named_in_the_command(work: tuple[Path, Project]) -> None:
+    folder, project = work
+    project.settings = RunSettings(model="guess", kind="instance")
+    project.start(load_predictor("guess"))
+    assert project.last_run is not None
+    record = replace(project.last_run, settings=replace(project.last_run.settings, key=folder / "tuned key.incontext"))
+    words = shlex.split(
+        command_line(
+            record, project.stack, image=folder / "cells.tif", examples=folder / "e.incontext", out=folder / "o.tif"
+        )
+    )
+    assert words[words.index("--key") + 1] == str(folder / "tuned key.incontext")
+    assert "--kind" not in words  # the key knows
 
 
 def test_later_changes_do_not_change_the_command(work: tuple[Path, Project]) -> None:

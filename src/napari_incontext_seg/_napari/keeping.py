@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -78,7 +79,10 @@ class Keeping(QObject):
         with told("restoring the session"):
             self.saved = None
             saved.restore_into(project)
-            project.autosave = Autosave(saved.folder, bench.view.stack, resumed=True, on_error=self.trouble.emit)
+            if project.autosave is None:
+                project.autosave = Autosave(saved.folder, bench.view.stack, resumed=True, on_error=self.trouble.emit)
+            else:  # work began anew, and is saved elsewhere
+                project.autosave.save_all(project)
             bench.planes.layer.refresh()
             bench.changed.emit("examples", -1)
             bench.changed.emit("confidence", -1)
@@ -106,12 +110,9 @@ class Keeping(QObject):
         folder = autosave_folder(view.stack, self.image_path)
         autosave = Autosave(folder, view.stack, on_error=self.trouble.emit)
         project.autosave = autosave
-        autosave.save_examples(project.examples)
-        autosave.save_settings(project.settings)
-        for position in sorted(project.locked | set(project.confidence)):
-            autosave.save_plane(position, project.labels.read(position))
-        for position in project.verified:
-            autosave.save_verified(position, True)
+        if self.saved is not None and self.saved.folder == folder and autosave.previous is not None:
+            self.saved = replace(self.saved, folder=autosave.previous)  # it can still be restored
+        autosave.save_all(project)
 
     # -- taking results away --------------------------------------------------------------------------------------
     def suggested_name(self, suffix: str) -> str:

@@ -65,10 +65,15 @@ def autosave_folder(stack: Stack, image: Path | None = None) -> Path:
 
 
 def identity(stack: Stack) -> str:
-    """SHA-256 of shape, axes and the middle plane: tells whether a session is about this image."""
+    """SHA-256 of shape, axes and three planes: tells whether a session is about this image.
+
+    Three, because one alone is often dark: where a stack begins, or was padded.
+    """
     facts = f"{tuple(stack.data.shape)} {stack.axes} {np.dtype(stack.data.dtype).name}"
-    plane = np.ascontiguousarray(stack.read(len(stack) // 2))
-    return hashlib.sha256(facts.encode() + plane.tobytes()).hexdigest()
+    digest = hashlib.sha256(facts.encode())
+    for position in sorted({len(stack) * k // 4 for k in (1, 2, 3)}):
+        digest.update(np.ascontiguousarray(stack.read(position)).tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,35 +121,52 @@ class SavedSession:
     def restore_into(self, project: Project) -> None:
         """Bring everything back into a project about the same image.
 
-        Slices of the project that have other labels by now are overwritten with those saved, but not verified ones.
+        What was done in the project before stays: its examples, and the slices that are verified, annotated or painted
+        by hand. Other slices get the labels that were saved.
 
         Raises
         ------
         FileError
             The labels cannot be read.
         """
+        kept = project.locked | set(project.touched)
         with storing(self.folder):
             for position, plane in self.planes():
-                if position not in project.locked:
+                if position not in kept:
                     project.labels.write(position, plane)
             for position, mask in self.masks():
-                project.touched.add(position, mask)
-        stack = project.stack
-        items = tuple(
-            replace(item, source=project.source) if is_own(item, stack) else item for item in self.examples.items
-        )
-        project.examples, project.settings = replace(self.examples, items=items), self.settings
+                if position not in kept:
+                    project.touched.add(position, mask)
+        project.examples, project.settings = self._examples_for(project), self.settings
         project.verified |= self.verified
-        project.confidence.update(self.confidence)
+        project.confidence = {**self.confidence, **project.confidence}
+
+    def _examples_for(self, project: Project) -> ExampleSet:
+        """The examples that were saved, then those of the project; where both have a slice, the project's."""
+        stack, annotated = project.stack, project.annotated
+        items = [replace(i, source=project.source) if is_own(i, stack) else i for i in self.examples.items]
+        items = [i for i in items if i.source != project.source or i.position not in annotated]
+        return replace(self.examples, items=(*items, *project.examples.items))
 
 
 def find_session(stack: Stack, image: Path | None = None) -> SavedSession | None:
-    """The saved session about an image, None if there is none or it cannot be read."""
-    places = {autosave_folder(stack, image), autosave_folder(stack)}
-    for folder in sorted(places, key=lambda f: (not f.exists(), str(f))):
+    """The newest session about an image, None if there is none that can be read."""
+    return next(iter(find_sessions(stack, image)), None)
+
+
+def find_sessions(stack: Stack, image: Path | None = None) -> list[SavedSession]:
+    """All sessions about an image that can be read, the newest first; also those that were set aside."""
+    wanted, found = identity(stack), []
+    current = {autosave_folder(stack, image), autosave_folder(stack)}
+    for folder in current | {_set_aside(f) for f in current}:
         with contextlib.suppress(InContextError):
-            return load_session(folder, stack)
-    return None
+            found.append(_load(folder, wanted))
+    return sorted(found, key=lambda saved: saved.saved, reverse=True)
+
+
+def _set_aside(folder: Path) -> Path:
+    """Where a session goes when another begins in its place."""
+    return folder.with_name(f"{folder.name}.previous")
 
 
 def load_session(folder: Path, stack: Stack | None = None) -> SavedSession:
@@ -155,11 +177,16 @@ def load_session(folder: Path, stack: Stack | None = None) -> SavedSession:
     FileError
         It is none, damaged, of a newer version, or about another image than ``stack``.
     """
+    return _load(folder, identity(stack) if stack is not None else None)
+
+
+def _load(folder: Path, image: str | None) -> SavedSession:
+    """Read a session that must be about the image with this identity, if one is given."""
     try:
         facts = json.loads((folder / "session.json").read_text(encoding="utf-8"))
         if facts.get("format") != MARK or facts.get("version") != VERSION:
             raise FileError(f"{folder} is no session, or one of a newer version of this program.")
-        if stack is not None and facts.get("image") != identity(stack):
+        if image is not None and facts.get("image") != image:
             raise FileError(f"the session {folder} is about another image.")
         log = list(_log(folder / "log.jsonl"))
         examples = load_examples(folder / "examples.incontext") if (folder / "examples.incontext").exists() else None
@@ -184,6 +211,13 @@ def load_session(folder: Path, stack: Stack | None = None) -> SavedSession:
         examples or ExampleSet(), settings, frozenset(verified),
         {p: c for p, c in confidence.items() if np.isfinite(c)}, painted, touched,
     )  # fmt: skip
+
+
+def _end_line(log: Path) -> None:
+    """End a line that a crash cut off, so that the next entry is not lost with it."""
+    with log.open("rb+") as file:
+        if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            file.write(b"\n")
 
 
 def _log(file: Path) -> Iterator[list[Any]]:
@@ -221,15 +255,17 @@ class Autosave:
         on_error: Callable[[InContextError], Any] | None = None,
     ) -> None:  # fmt: skip
         self.folder, self._on_error = folder, on_error
+        self.previous: Path | None = None  # where an older session was set aside
         self._waiting: list[Future[None]] = []
         self._failed = False
         with storing(folder):
             if not resumed:
                 if folder.exists():
-                    previous = folder.with_name(f"{folder.name}.previous")
-                    shutil.rmtree(previous, ignore_errors=True)
-                    folder.rename(previous)
+                    self.previous = _set_aside(folder)
+                    shutil.rmtree(self.previous, ignore_errors=True)
+                    folder.rename(self.previous)
                 self._begin(stack)
+            _end_line(folder / "log.jsonl")
             self._group = zarr.open_group(folder / "labels.zarr", mode="a")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="incontext-autosave")
 
@@ -246,6 +282,19 @@ class Autosave:
         facts = {"format": MARK, "version": VERSION, "name": stack.name, "image": identity(stack)}
         store(self.folder / "session.json", lambda f: f.write_text(json.dumps(facts), encoding="utf-8"))
         _make_room(self.folder)
+
+    def save_all(self, project: Project) -> None:
+        """Save what a project holds by now."""
+        self.save_examples(project.examples)
+        self.save_settings(project.settings)
+        for position in sorted(project.locked | set(project.confidence) | set(project.touched)):
+            self.save_plane(position, project.labels.read(position))
+        for position in project.touched:
+            self.save_touched(position, project.touched[position])
+        for position, confidence in project.confidence.items():
+            self.save_confidence(position, confidence)
+        for position in project.verified:
+            self.save_verified(position, True)
 
     def save_plane(self, position: int, plane: Any) -> None:
         """Save the labels (Y, X) of a slice."""
@@ -329,6 +378,6 @@ def _make_room(newest: Path) -> None:
     """Delete the oldest sessions of the user's directory if there are too many."""
     if newest.parent != sessions_directory():
         return
-    sessions = [f for f in newest.parent.iterdir() if f.name.endswith(SUFFIX) and f != newest]
+    sessions = [f for f in newest.parent.iterdir() if SUFFIX in f.name and f != newest]
     for folder in sorted(sessions, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT - 1 :]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+MAPS_BYTES = 2**28  # of compressed maps, some thousand slices
+
 
 class PackedMasks:
     """A mask (Y, X) for some slices, one bit a pixel."""
@@ -34,17 +36,28 @@ class PackedMasks:
 
 
 class PackedMaps:
-    """A map (Y, X) of floats in [0, 1] for some slices, in steps of 1/255, compressed."""
+    """A map (Y, X) of floats in [0, 1] for some slices, in steps of 1/255, compressed.
 
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self._shape, self._packed = shape, dict[int, bytes]()
+    Parameters
+    ----------
+    shape
+        (Y, X) of a map.
+    max_bytes
+        Beyond it, those that were put longest ago are forgotten.
+    """
+
+    def __init__(self, shape: tuple[int, int], *, max_bytes: int = MAPS_BYTES) -> None:
+        self._shape, self._packed, self._limit = shape, dict[int, bytes](), max_bytes
+        self.nbytes = 0
 
     def put(self, position: int, values: NDArray[np.float32] | None) -> None:
         """Keep the map of a slice; None: it has none."""
-        if values is None:
-            self._packed.pop(position, None)
-        else:
+        self.nbytes -= len(self._packed.pop(position, b""))
+        if values is not None:
             self._packed[position] = zlib.compress(np.rint(values * 255).astype(np.uint8).tobytes(), 1)
+            self.nbytes += len(self._packed[position])
+        while self.nbytes > self._limit and len(self._packed) > 1:
+            self.nbytes -= len(self._packed.pop(next(iter(self._packed))))
 
     def get(self, position: int) -> NDArray[np.float32] | None:
         """The map of a slice, None if it has none."""

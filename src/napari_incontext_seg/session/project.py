@@ -23,6 +23,7 @@ from ..io.example_sets import save_examples
 from .journal import Entry, Journal
 from .packed import PackedMaps, PackedMasks
 from .replay import RunRecord, command_line
+from .review import least_sure, worth_annotating
 from .settings import RunSettings
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class LabelPlanes(Protocol):
 class Project:
     """One job: an image, its labels, and everything that a person decided about them.
 
-    Used from one thread, but for `plan`, whose result may run in another.
+    Used from one thread, but for `start`, which may be called and run in another.
 
     Parameters
     ----------
@@ -131,13 +132,9 @@ class Project:
         if not any(example.ids) and not any(any(i.example.ids) for i in self.examples.items):
             raise InputError(f"no label is painted on slice {position}: paint every object of one slice first.")
         index = self._raw.unravel(position)
-        return self.add_item(ExampleItem(example, name or self.title(position), self.source, position, index))
-
-    def title(self, position: int) -> str:
-        """What a new example of a slice is called: ``"ovule, z 12"``."""
-        index = self._raw.unravel(position)
         where = " ".join(f"{axis} {i}" for axis, i in zip(self._raw.plane_axes, index, strict=True))
-        return ", ".join(part for part in (self.source, where) if part) or "image"
+        title = ", ".join(part for part in (self.source, where) if part) or "image"  # "ovule, z 12"
+        return self.add_item(ExampleItem(example, name or title, self.source, position, index))
 
     def add_item(self, item: ExampleItem) -> int:
         """Add an example, such as one of another image, and return its number.
@@ -214,17 +211,16 @@ class Project:
     def take_labels(self, position: int, example: Example) -> bool:
         """Whether a slice has the labels of an example, or has none and can take them, which then are written."""
         now = as_labels(self.labels.read(position))
-        if not now.any() and position not in self.verified and position not in self.touched:
+        if not now.any() and position not in self.locked and position not in self.touched:
             self._write(position, example.labels, self._next_run())
             return True
         return bool(np.array_equal(np.where(example.valid, now, 0), example.labels))
 
     def _example(self, position: int, ignore_label: int | None = -1) -> Example:
         ignore = self.examples.ignore_label if ignore_label == -1 else ignore_label
+        stack = self.stack
         try:
-            return Example.from_labels(
-                self.stack.plane(position), self.labels.read(position), ignore, self.stack.spacing
-            )
+            return Example.from_labels(stack.plane(position), self.labels.read(position), ignore, stack.spacing)
         except InputError as error:
             raise InputError(f"slice {position}: {error}") from error
 
@@ -253,12 +249,13 @@ class Project:
         """
         from .plan import plan_run, span_of
 
-        examples, verified = self.examples, set(self.verified)
+        examples, verified = self.examples, frozenset(self.verified)
         run = plan_run(
             self.stack, examples, self.settings, predictor, current=current, verified=verified, locked=self.locked
         )
         self._painting = self._next_run()
-        self.last_run = RunRecord(examples, self.settings, span_of(self.stack, self.settings, current, verified))
+        span = span_of(self.stack, self.settings, current, verified)
+        self.last_run = RunRecord(examples, self.settings, span, verified)
         return run
 
     def commit(self, step: Step) -> bool:
@@ -267,15 +264,13 @@ class Project:
         if position in self.locked:
             return False
         note = self.confidence.get(position), painted.slice_confidence
-        self.confidence[position] = painted.slice_confidence
         self.disagreement.put(position, painted.disagreement)
         self._write(position, painted.labels, self._painting, note)
-        self._save_confidence(position)
-        self._tell("confidence", position)
+        self._set_confidence(position, painted.slice_confidence)
         return True
 
     def command_line(self, image: Path, examples: Path, out: Path) -> str:
-        """The command that repeats the last run headless; its examples are saved to a file for it.
+        """The command that repeats the last run headless; its examples and verified slices are saved to a file for it.
 
         Parameters
         ----------
@@ -294,7 +289,8 @@ class Project:
         if self.last_run is None:
             raise InputError("there is no run to repeat yet: run the model first.")
         words = command_line(self.last_run, self.stack, image=image, examples=examples, out=out)
-        save_examples(examples, self.last_run.examples, overwrite=True)
+        repeated = self.last_run.examples_to_repeat(self.stack, self.labels.read, self.source)
+        save_examples(examples, repeated, overwrite=True)
         return words
 
     def _next_run(self) -> int:
@@ -328,12 +324,11 @@ class Project:
     @property
     def unsure(self) -> list[int]:
         """Unlocked slices that have a confidence, the least sure first."""
-        locked = self.locked
-        return sorted((p for p in self.confidence if p not in locked), key=lambda p: (self.confidence[p], p))
+        return least_sure(self.confidence, self.locked)
 
     def annotate_next(self) -> int | None:
-        """The slice whose annotation would help most: the least sure one."""
-        return next(iter(self.unsure), None)
+        """The slice whose annotation would help most: unsure, and far from those that are annotated."""
+        return worth_annotating(self._raw, self.confidence, self.unsure, self.annotated)
 
     def next_unsure(self, after: int | None = None) -> int | None:
         """The least sure slice; asked while it is on display, the next less sure one."""
@@ -387,17 +382,17 @@ class Project:
         if position in self.locked:
             return False
         self._put(position, change(entry.change, self.labels.read(position), spared=self.touched[position]))
+        self._set_confidence(position, confidence)
+        return True
+
+    def _set_confidence(self, position: int, confidence: float | None) -> None:
         if confidence is None:
             self.confidence.pop(position, None)
         else:
             self.confidence[position] = confidence
-        self._save_confidence(position)
-        self._tell("confidence", position)
-        return True
-
-    def _save_confidence(self, position: int) -> None:
         if self.autosave is not None:
-            self.autosave.save_confidence(position, self.confidence.get(position))
+            self.autosave.save_confidence(position, confidence)
+        self._tell("confidence", position)
 
     def _tell(self, topic: str, position: int | None) -> None:
         if self._on_change is not None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ..core.example_set import ExampleSet
+from ..core.example_set import ExampleItem, ExampleSet
+from ..core.labels import as_labels
 from ..core.stack import Stack
+from ..core.types import Example
 from ..errors import InputError
 from ..io.stacks import open_stack
 from .settings import RunSettings
@@ -25,11 +29,35 @@ class RunRecord:
         As they were then.
     span
         (first, end) of the slices painted, along the first axis travelled; None for all.
+    verified
+        Slices that were locked besides the examples.
     """
 
     examples: ExampleSet
     settings: RunSettings
     span: tuple[int, int] | None = None
+    verified: frozenset[int] = frozenset()
+
+    def examples_to_repeat(self, stack: Stack, read: Callable[[int], Any], source: str) -> ExampleSet:
+        """The examples, and the verified slices as such that are not shown: they come out as they are.
+
+        Parameters
+        ----------
+        stack
+            The image as the run saw it.
+        read
+            Reads the labels (Y, X) of a slice.
+        source
+            The name that examples of this image carry.
+        """
+        examples = self.examples
+        for position in sorted(self.verified):
+            if examples.find(source, position) is None:
+                example = Example(stack.plane(position), as_labels(read(position)), spacing=stack.spacing)
+                examples = examples.added(
+                    ExampleItem(example, f"verified {position}", source, position, stack.unravel(position), used=False)
+                )
+        return examples
 
 
 def command_line(record: RunRecord, stack: Stack, *, image: Path, examples: Path, out: Path) -> str:
@@ -57,7 +85,9 @@ def command_line(record: RunRecord, stack: Stack, *, image: Path, examples: Path
     """
     settings, default = record.settings, RunSettings()
     words = ["incontext-seg", "propagate", str(image), "--examples", str(examples), "--out", str(out)]
-    words += ["--kind", settings.kind, *_axes(stack, image)]
+    words += _axes(stack, image)
+    if settings.key is None:  # a key knows the kind of the labels that it paints
+        words += ["--kind", settings.kind]
     if stack.channels is not None:
         words += ["--channels", ",".join(map(str, stack.channels))]
     for option in ("model", "device", "quality", "ensemble", "memory", "num_examples", "select", "along", "key"):
