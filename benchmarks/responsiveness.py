@@ -73,12 +73,19 @@ def wait(milliseconds: int) -> None:
     loop.exec()
 
 
-def measure_run(dock: InContextDock, viewer: Any) -> dict[str, float]:
-    """Gaps during one run, from the press of the button to its end."""
-    loop, browse = QEventLoop(), QTimer()
+def browsing(viewer: Any) -> QTimer:
+    """A timer that goes one slice on, twice a second."""
+    timer = QTimer()
+    timer.setInterval(500)
+    slices = int(viewer.dims.nsteps[0])
+    timer.timeout.connect(lambda: viewer.dims.set_current_step(0, (viewer.dims.current_step[0] + 1) % slices))
+    return timer
+
+
+def measure_run(dock: InContextDock, browse: QTimer) -> dict[str, float]:
+    """Gaps during one run, from the press of the button to its end, while somebody browses."""
+    loop = QEventLoop()
     dock.bench.job.ended.connect(loop.quit)
-    browse.setInterval(500)
-    browse.timeout.connect(lambda: viewer.dims.set_current_step(0, (viewer.dims.current_step[0] + 1) % 30))
     QTimer.singleShot(WAIT, loop.quit)
     with Gaps() as gaps:
         browse.start()
@@ -107,13 +114,19 @@ def main() -> None:
     viewer.window.add_dock_widget(dock, area="right", name="In-context segmentation")
     viewer.dims.set_current_step(0, arguments.slices // 2)
     wait(1000)
-    dock.bench.add_slice()
+    dock.collecting.add_slice()
     wait(1000)
     with Gaps() as idle:
         wait(round(arguments.idle * 1000))
-    rows = {"idle": idle.summary(), "first run, torch is loaded": measure_run(dock, viewer)}
-    dock.bench.undo("run")
-    rows["second run"] = measure_run(dock, viewer)
+    browse = browsing(viewer)
+    with Gaps() as browsed:
+        browse.start()
+        wait(round(arguments.idle * 1000))
+        browse.stop()
+    rows = {"idle": idle.summary(), "idle, sliders moved": browsed.summary()}
+    rows["first run, torch is loaded"] = measure_run(dock, browse)
+    dock.reviewing.undo("run")
+    rows["second run"] = measure_run(dock, browse)
     viewer.close()
     for name, row in rows.items():
         print(f"{name:28s}" + "".join(f"{key} {value:<10}" for key, value in row.items()))
