@@ -641,6 +641,32 @@ def test_a_session_is_offered_and_restored(desk, viewer, qtbot):
     assert desk.propagate.settings() == settings
 
 
+def test_a_session_can_still_be_restored_when_work_began_anew(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    before = desk.bench.planes.layer.data.copy()
+    desk.bench.close()
+    viewer.layers.clear()
+    viewer.add_image(blobs(), name="blobs")
+    desk.layers.new.click()
+    viewer.dims.set_current_step(0, 7)
+    labels = desk.bench.planes.layer
+    labels.selected_label = 5
+    labels.paint((7, 2, 2), 5)  # which sets the older session aside
+    painted = labels.data[7].copy()
+    assert painted.any()
+    desk.restore.take.click()
+    np.testing.assert_array_equal(labels.data[7], painted)
+    np.testing.assert_array_equal(np.delete(labels.data, 7, axis=0), np.delete(before, 7, axis=0))
+    desk.bench.close()  # and all of it is saved
+    viewer.layers.clear()
+    viewer.add_image(blobs(), name="blobs")
+    desk.layers.new.click()
+    desk.restore.take.click()
+    np.testing.assert_array_equal(desk.bench.planes.layer.data[7], painted)
+    assert desk.reviewing.annotated == {4}
+
+
 @pytest.mark.parametrize("name", ["labels.ome.tif", "labels.zarr"])
 def test_labels_are_exported_with_their_origin(desk, qtbot, tmp_path, name):
     from napari_incontext_seg.io.stacks import open_labels

@@ -67,7 +67,7 @@ class Reviewing(QObject):
         best = self.bench.project.annotate_next() if self.bench.project is not None else None
         if best is None or self.bench.view is None:
             return ""
-        return f"Least sure: {self.bench.view.title(best)}. Annotating it next would help most."
+        return f"Annotate {self.bench.view.title(best)} next: unsure, and far from the examples."
 
     def next_unsure(self) -> None:
         """Go to the least sure slice; if it is on display, to the next less sure one."""
