@@ -56,6 +56,8 @@ def test_manifest_reaches_source_archive_and_wheel(archives: tuple[Path, Path]) 
     with zipfile.ZipFile(archives[1]) as wheel:
         assert wheel.read("napari_incontext_seg/napari.yaml") == content
         assert wheel.getinfo("napari_incontext_seg/napari.yaml").external_attr >> 28 == 0o10, "not a regular file"
+        assert b"icon: napari_incontext_seg._napari:icon.svg" in content
+        assert wheel.read("napari_incontext_seg/_napari/icon.svg").startswith(b"<svg")
 
 
 def test_npe2_finds_the_manifest_of_an_unpacked_wheel(archives: tuple[Path, Path], tmp_path: Path) -> None:
