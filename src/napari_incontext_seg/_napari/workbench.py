@@ -258,7 +258,7 @@ class Workbench(QObject):
         project.note_hand_edit(position, found)
         if not self._told_kept:
             self._told_kept = True
-            tell("Labels that were there before are kept. Erase them, or press New, to have them painted anew.")
+            tell("Labels that were there before are kept. Press New (labels) to have these slices painted anew.")
 
     # -- what people and layers do --------------------------------------------------------------------------------
     def refresh_examples(self) -> None:
