@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from test_micro_predictor import made
 from torch import Tensor
@@ -21,9 +22,9 @@ def discs(centres: list[tuple[int, int]], radius: int = 14) -> Tensor:
     return torch.tensor(np.stack([~np.any(inside, 0), *inside])[None].astype(np.float32))
 
 
-def places(targets: Tensor, valid: Tensor | None = None) -> Places:
+def places(targets: Tensor, valid: Tensor | None = None, quality: float = 0.5) -> Places:
     everywhere = torch.ones(1, SIZE, SIZE, dtype=torch.bool)
-    return Places.of([(targets[:, :1], targets, everywhere if valid is None else valid)])
+    return Places.of([(targets[:, :1], targets, everywhere if valid is None else valid)], quality)
 
 
 def test_two_organs_of_one_look_are_told_apart_by_their_places() -> None:
@@ -51,6 +52,25 @@ def test_the_better_things_fit_the_more_places_count_up_to_a_limit() -> None:
     changes = [(places(discs([(60 + by, 60)])).added(here) - here).abs().amax().item() for by in (0, 40)]
     assert changes[0] > 3 * changes[1]
     assert changes[0] < 0.7  # a score of 1 for a class is not overruled
+
+
+def test_the_better_the_looks_do_the_less_places_count() -> None:
+    here, there = discs([(60, 60)]), discs([(64, 60)])
+    changes = [(places(there, quality=q).added(here) - here).abs().amax().item() for q in (0.6, 0.8, 1.0)]
+    assert changes[1] == pytest.approx(changes[0] / 2)
+    assert changes[2] == 0
+
+
+def test_confidence_is_that_of_the_looks_and_nothing_where_places_overrule_them() -> None:
+    labels = discs([(60, 30), (70, 95)]).argmax(1)[0].numpy().astype(np.uint32)
+    image = np.random.default_rng(0).normal(0.3 + 0.4 * (labels > 0), 0.03).clip(0, 1).astype(np.float32)
+    predictor, blind = made(), made()
+    blind.knows_places = False
+    context = Context((Example(image, labels),))
+    with_places, by_looks = (p.bind(context)(image[..., None]) for p in (predictor, blind))
+    overruled = with_places.labels != by_looks.labels
+    assert 0 < overruled.mean() < 0.2
+    np.testing.assert_array_equal(with_places.confidence, np.where(overruled, 0, by_looks.confidence))
 
 
 def test_what_an_example_does_not_show_or_tell_has_no_place() -> None:

@@ -122,7 +122,10 @@ class ClosedFormSegmenter:
         parts = [[s] for s in shown] if predictor.ensemble == "none" else [shown]
         self._guesses = [self._fitted(part, predictor.see) for part in parts]
         self._views = VIEWS if predictor.quality == "best" else VIEWS[:1]
-        self._places = Places.of(shown) if predictor.knows_places and len(self.ids) > 1 else None
+        self._places = None
+        if predictor.knows_places and len(self.ids) > 1:
+            quality = np.mean([float(guess.quality) for guess in self._guesses])
+            self._places = Places.of(shown, float(quality))
 
     def __call__(self, plane: Plane, /) -> Segmentation:
         large = plane.shape[0] * plane.shape[1] > LARGE
@@ -143,8 +146,7 @@ class ClosedFormSegmenter:
 
     def scores(self, plane: Plane) -> NDArray[np.float32]:
         """Scores (Y, X, K) of the classes `ids`, about [0, 1], averaged over examples and views."""
-        mean: NDArray[np.float32] = np.mean(self._opinions(plane), axis=0, dtype=np.float32)
-        return mean
+        return _last(self._placed(_mean(self._opinions(plane))))
 
     @property
     def _several(self) -> bool:
@@ -158,20 +160,26 @@ class ClosedFormSegmenter:
         return labels, confidence, None
 
     def _whole(self, plane: Plane) -> tuple[Labels, NDArray[np.float32], NDArray[np.float32] | None]:
-        """Labels and confidence of the mean of all opinions, and, of several, the share that say something else."""
+        """Labels and confidence of the mean of all opinions, and, of several, the share that say something else.
+
+        Confidence is that of the looks alone, and 0 where places overrule them: a blurred prior knows no borders.
+        """
         opinions = self._opinions(plane)
-        labels, confidence = scores_to_labels(np.mean(opinions, axis=0, dtype=np.float32), self.ids)
+        mean = _mean(opinions)
+        looks, confidence = scores_to_labels(_last(mean), self.ids)
+        labels, _ = scores_to_labels(_last(self._placed(mean)), self.ids)
+        confidence = np.where(labels == looks, confidence, np.float32(0))
         if len(opinions) == 1:
             return labels, confidence, None
-        others = [scores_to_labels(opinion, self.ids)[0] != labels for opinion in opinions]
+        others = [scores_to_labels(_last(opinion), self.ids)[0] != labels for opinion in opinions]
         return labels, confidence, np.mean(others, axis=0, dtype=np.float32)
 
-    def _opinions(self, plane: Plane) -> list[NDArray[np.float32]]:
+    def _opinions(self, plane: Plane) -> list[Tensor]:
         planes = self._tensor(plane)
-        opinions = [view(self._asked(guess, view(planes))) for guess in self._guesses for view in self._views]
-        if self._places is not None:
-            opinions = [self._places.added(scores) for scores in opinions]
-        return [_last(scores) for scores in opinions]
+        return [view(self._asked(guess, view(planes))) for guess in self._guesses for view in self._views]
+
+    def _placed(self, scores: Tensor) -> Tensor:
+        return scores if self._places is None else self._places.added(scores)
 
     def _asked(self, guess: Guess, planes: Tensor) -> Tensor:
         scores, other = guess.paint(planes), self.predictor.second_opinion(guess, planes, self.ids)
@@ -199,6 +207,10 @@ class ClosedFormSegmenter:
 def class_ids(context: Context) -> tuple[int, ...]:
     """Ids of the classes that are scored; for kind ``instance`` 1 stands for every object."""
     return context.ids if context.kind == "semantic" else tuple(sorted({min(i, 1) for i in context.ids}))
+
+
+def _mean(opinions: Sequence[Tensor]) -> Tensor:
+    return opinions[0] if len(opinions) == 1 else torch.stack(list(opinions)).mean(0)
 
 
 def _last(scores: Tensor) -> NDArray[np.float32]:

@@ -58,6 +58,8 @@ class Guess:
         (B, K, 1), added to the scores.
     crossed, held_out
         (B, L, 2 M) and (2, B, L, K), weights of the two stages for the pixels of each fold, fitted on the other fold.
+    quality
+        (B,), mean Dice of the classes, without background, on held-out pixels of the examples.
     grids
         Of each example: (B,) cells a side of the chequerboard of its folds.
     see
@@ -73,6 +75,7 @@ class Guess:
     bias: Tensor
     crossed: Tensor
     held_out: Tensor
+    quality: Tensor
     grids: tuple[Tensor, ...]
     see: Respond
 
@@ -178,18 +181,22 @@ def fit(
         seen[i] = torch.cat([seen[i], torch.where(sample.fold[..., None] == 0, context[0], context[1])], dim=2)
     second = Lift.fitted(seen[0], waves)
     held_out, final = _solved(second, seen, drawn)
+    scores = []
+    for features, sample in zip(seen, drawn, strict=True):
+        of_first, of_second = (second.apply(features.mT, w) for w in held_out)
+        scores.append(torch.where(sample.fold[:, None] == 0, of_first, of_second))
+    judged = torch.cat(scores, 2)
     bias = torch.zeros_like(final[:, -1])
     if background and bias.shape[1] > 1:
-        scores = []
-        for features, sample in zip(seen, drawn, strict=True):
-            of_first, of_second = (second.apply(features.mT, w) for w in held_out)
-            scores.append(torch.where(sample.fold[:, None] == 0, of_first, of_second))
-        bias[:, 1:] = _bias(torch.cat(scores, 2), drawn)[:, 1:]
+        bias[:, 1:] = _bias(judged, drawn)[:, 1:]
+    quality = _dice(judged + bias[..., None], drawn, first=1 if background else 0)
     grids = tuple(
         fold_grid(d.index, d.target.mT, (images.shape[2], images.shape[3]))
         for d, (images, _, _) in zip(drawn, shown, strict=True)
     )
-    return Guess(centre, spread, first, second, weights @ mixing, final, bias[..., None], crossed, held_out, grids, see)
+    return Guess(
+        centre, spread, first, second, weights @ mixing, final, bias[..., None], crossed, held_out, quality, grids, see
+    )
 
 
 def image_features(adapted: Tensor) -> Tensor:
@@ -225,6 +232,15 @@ def _solved(lift: Lift, features: Sequence[Tensor], samples: Sequence[Sample]) -
     first, *more = (lift.sums(f, s) for f, s in zip(features, samples, strict=True))
     held_out, both = sum(more, first).solve()
     return held_out.to(features[0]), both.to(features[0])
+
+
+def _dice(scores: Tensor, samples: Sequence[Sample], first: int) -> Tensor:
+    """(B,) mean Dice of held-out scores (B, K, P) over the classes from ``first`` on."""
+    target = torch.cat([s.target for s in samples], 1).mT
+    weight = torch.cat([s.weight for s in samples], 1)[:, None]
+    found = F.one_hot(scores.argmax(1), scores.shape[1]).mT * weight
+    sizes = found.sum(2) + (target * weight).sum(2)
+    return (2 * (found * target).sum(2) / sizes.clamp_min(1e-6))[:, first:].mean(1)
 
 
 def _bias(scores: Tensor, samples: Sequence[Sample]) -> Tensor:
