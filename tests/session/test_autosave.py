@@ -14,7 +14,7 @@ import pytest
 from fakes import ThresholdPredictor
 
 from napari_incontext_seg.core.stack import Stack
-from napari_incontext_seg.errors import FileError, InContextError
+from napari_incontext_seg.errors import DegradedDataWarning, FileError, InContextError
 from napari_incontext_seg.session import autosave
 from napari_incontext_seg.session.autosave import (
     Autosave,
@@ -240,7 +240,8 @@ for round in range(10_000):
     saved.restore_into(restored)
     assert restored.annotated == {0}
     assert restored.verified == {5}
-    assert set(saved.painted) == {1, 2, 3, 4, 5}
+    assert set(saved.painted) == {0, 1, 2, 3, 4, 5}  # also the example's, which nobody was seen painting
+    np.testing.assert_array_equal(restored.labels.read(0), stack.data[0] > 100)
     bright = stack.data > 0.5 * stack.data.max()
     for position in (1, 2, 3, 4):  # whole planes: painted, or undone
         plane = restored.labels.read(position)
@@ -320,4 +321,60 @@ def test_what_was_done_before_a_session_is_restored_stays(stack: Stack, tmp_path
     (item,) = project.examples.items
     assert set(item.example.ids) - {0} == {50}
     assert project.verified == {3, 4}
+    project.close()
+
+
+def test_a_damaged_slice_does_not_keep_the_others_from_being_restored(stack: Stack, tmp_path: Path) -> None:
+    before = worked_on(stack, tmp_path / "session")
+    before.close()
+    (chunk,) = (tmp_path / "session" / "labels.zarr" / "labels").rglob("c.2.0.0")
+    chunk.write_bytes(chunk.read_bytes()[:9])
+    project = Project(stack, ArrayPlanes(stack))
+    with pytest.warns(DegradedDataWarning, match="slice 2 could not be restored"):
+        load_session(tmp_path / "session", stack).restore_into(project)
+    for position in (0, 1, 3, 4):
+        np.testing.assert_array_equal(project.labels.read(position), before.labels.read(position))
+    assert not project.labels.read(2).any()
+    assert project.annotated == {0}
+    assert project.verified == {3}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "3", "null", "[]", "{}", '["painted", 1]', '["painted", -1, true]', '["verified", null, true]',
+        '["confidence", "x", 0.3]', '["confidence", 1, "high"]', '["settings", 3]', '["settings", {"span": 3}]',
+        '["settings", {"where": "range", "span": [1, 2, 3]}]', '["colour", 1, true]', "\x00\x00",
+    ],
+)  # fmt: skip
+def test_a_line_of_the_log_that_says_nothing_is_passed_over(stack: Stack, tmp_path: Path, line: str) -> None:
+    worked_on(stack, tmp_path / "session").close()
+    expected = load_session(tmp_path / "session", stack)
+    with (tmp_path / "session" / "log.jsonl").open("a") as log:
+        log.write(line + "\n")
+    saved = load_session(tmp_path / "session", stack)
+    assert (saved.painted, saved.verified) == (expected.painted, expected.verified)
+    assert (saved.confidence, saved.settings) == (expected.confidence, expected.settings)
+
+
+def test_slices_that_the_image_does_not_have_are_not_restored(stack: Stack, tmp_path: Path) -> None:
+    worked_on(stack, tmp_path / "session").close()
+    with (tmp_path / "session" / "log.jsonl").open("a") as log:
+        log.write('["verified", 99, true]\n["confidence", 99, 0.5]\n')
+    project = Project(stack, ArrayPlanes(stack))
+    load_session(tmp_path / "session", stack).restore_into(project)
+    assert project.verified == {3}
+    assert 99 not in project.confidence
+
+
+def test_the_labels_of_an_example_are_saved_with_it(stack: Stack, tmp_path: Path) -> None:
+    """Also where they came with the layer, so that nobody was seen painting them."""
+    project = Project(stack, ArrayPlanes(stack))
+    project.autosave = Autosave(tmp_path / "session", stack)
+    project.labels.write(0, (stack.data[0] > 100).astype(np.uint32))
+    project.add_example(0)
+    project.autosave.flush()
+    restored = Project(stack, ArrayPlanes(stack))
+    load_session(tmp_path / "session", stack).restore_into(restored)
+    np.testing.assert_array_equal(restored.labels.read(0), project.labels.read(0))
     project.close()

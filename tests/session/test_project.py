@@ -13,6 +13,7 @@ from napari_incontext_seg.core.example_set import ExampleItem, ExampleSet
 from napari_incontext_seg.core.stack import Stack
 from napari_incontext_seg.core.types import Example
 from napari_incontext_seg.errors import InputError
+from napari_incontext_seg.session.journal import Journal
 from napari_incontext_seg.session.packed import PackedMaps
 from napari_incontext_seg.session.project import Project
 from napari_incontext_seg.session.review import least_sure, worth_annotating
@@ -345,3 +346,44 @@ def test_an_example_made_of_a_correction_carries_the_run_on(project: Project, st
     project.add_example(4)
     assert run(project, 4, where="onward") == [5, 6, 7]
     assert RunSettings(where="onward") == project.settings
+
+
+def test_undo_passes_over_slices_that_were_locked_since(project: Project, stack: Stack) -> None:
+    run(project)
+    project.verify(7)
+    assert project.undo_slice() == [6]
+    assert project.redo_slice() == [6]
+    assert project.redo_slice() == []
+    np.testing.assert_array_equal(project.labels.read(7), truth(7, stack))
+
+
+def test_a_run_of_2000_slices_is_undone_whole_within_its_memory() -> None:
+    """What is locked or painted by hand stays through the run, its undo, and its redo."""
+    data = np.zeros((2000, 24, 24), np.uint8)
+    data[:, 4:9, 4:9] = 250
+    data[::7, 12:20, 3:15] = 250
+    stack = Stack(data, "zyx", name="long")
+    project = Project(stack, ArrayPlanes(stack))
+    project.journal = Journal(memory_bytes=10_000)
+    project.labels.write(0, truth(0, stack))
+    project.add_example(0)
+    hand = np.zeros((24, 24), bool)
+    hand[5, 5:20] = True
+    for position in (1, 1000, 1999):
+        project.labels.write(position, hand * np.uint32(3))
+        project.note_hand_edit(position, hand)
+    project.labels.write(500, np.full((24, 24), 9, np.uint32))
+    project.verify(500)
+    before = project.labels.data.copy()
+    assert len(run(project)) == 1998
+    painted = project.labels.data.copy()
+    in_memory, on_disk = project.journal.nbytes
+    assert in_memory <= 10_000 < on_disk < painted.nbytes / 10
+    for position in (1, 1000, 1999):
+        assert (painted[position][hand] == 3).all()
+    assert (painted[500] == 9).all()
+    project.undo_run()
+    np.testing.assert_array_equal(project.labels.data, before)
+    project.redo_run()
+    np.testing.assert_array_equal(project.labels.data, painted)
+    project.close()

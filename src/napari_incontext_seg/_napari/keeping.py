@@ -97,8 +97,6 @@ class Keeping(QObject):
         try:
             if project.autosave is None:
                 self._begin_saving()
-            if project.autosave is not None and topic == "examples" and position >= 0:
-                project.autosave.save_plane(position, project.labels.read(position))
         except InContextError as error:  # told, and work goes on unsaved
             tell_error(error, "saving the session")
 

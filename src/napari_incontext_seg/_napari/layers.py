@@ -168,7 +168,7 @@ def _facing(letters: str, displayed: tuple[int, int]) -> str:
 
 # -- labels -----------------------------------------------------------------------------------------------------------
 class LayerPlanes:
-    """The planes of a labels layer, as a `session.project.LabelPlanes`; used on the main thread only.
+    """The planes of a labels layer, as a `core.labels.LabelPlanes`; used on the main thread only.
 
     Planes are written in place, so that napari's history of hand painting stays true, and drawn anew if they are shown.
 

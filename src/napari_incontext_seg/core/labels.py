@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,14 @@ from ..errors import InputError
 
 LABEL_DTYPE = np.uint32
 MAX_LABEL = np.iinfo(np.uint32).max
+
+
+class LabelPlanes(Protocol):
+    """The labels of every slice of a stack: a napari layer, an array, a Zarr."""
+
+    def __len__(self) -> int: ...
+    def read(self, position: int, /) -> NDArray[Any]: ...
+    def write(self, position: int, plane: NDArray[Any], /) -> None: ...
 
 
 def as_labels(labels: Any, shape: tuple[int, int] | None = None) -> NDArray[np.uint32]:

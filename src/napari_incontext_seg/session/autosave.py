@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from ..core.example_set import ExampleSet
 from ..core.labels import as_labels
 from ..core.stack import Stack
-from ..errors import FileError, InContextError, InputError
+from ..errors import DegradedDataWarning, FileError, InContextError, InputError
 from ..io.example_sets import load_examples, save_examples
 from ..io.storing import store, storing
 from .plan import is_own
@@ -107,22 +108,38 @@ class SavedSession:
         return f"{_count(len(self.examples), 'example')}, labels of {_count(len(self.painted), 'slice')}, saved {when}"
 
     def planes(self) -> Iterator[tuple[int, NDArray[np.uint32]]]:
-        """The labels of each slice that was saved."""
-        group = zarr.open_group(self.folder / "labels.zarr", mode="r")
-        for position in self.painted:
-            yield position, np.asarray(group["labels"][position])  # type: ignore[index]
+        """The labels of each slice that was saved; see `_each`."""
+        yield from self._each("labels", self.painted)
 
     def masks(self) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-        """The pixels that a person had painted, for each slice where that is known."""
-        group = zarr.open_group(self.folder / "labels.zarr", mode="r")
-        for position in self.touched:
-            yield position, np.asarray(group["touched"][position]).astype(bool)  # type: ignore[index]
+        """The pixels that a person had painted, for each slice where that is known; see `_each`."""
+        for position, mask in self._each("touched", self.touched):
+            yield position, mask.astype(bool)
+
+    def _each(self, name: str, positions: tuple[int, ...]) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Read slices; those that are damaged are left out, and a warning names them."""
+        damaged: list[int] = []
+        try:
+            planes: Any = zarr.open_group(self.folder / "labels.zarr", mode="r")[name]
+        except Exception as error:  # foreign bytes make parsers raise anything
+            raise FileError(f"the labels of the session {self.folder} cannot be read: {error}.") from error
+        for position in positions:
+            try:
+                plane = np.asarray(planes[position])
+            except Exception:  # codecs, too
+                damaged.append(position)
+            else:
+                yield position, plane
+        if damaged:
+            which = ", ".join(map(str, damaged))
+            told = f"the saved session is damaged: slice {which} could not be restored, all others could."
+            warnings.warn(told, DegradedDataWarning, stacklevel=2)
 
     def restore_into(self, project: Project) -> None:
         """Bring everything back into a project about the same image.
 
         What was done in the project before stays: its examples, and the slices that are verified, annotated or painted
-        by hand. Other slices get the labels that were saved.
+        by hand. Other slices get the labels that were saved, but for damaged ones, which a `DegradedDataWarning` names.
 
         Raises
         ------
@@ -138,8 +155,8 @@ class SavedSession:
                 if position not in kept:
                     project.touched.add(position, mask)
         project.examples, project.settings = self._examples_for(project), self.settings
-        project.verified |= self.verified
-        project.confidence = {**self.confidence, **project.confidence}
+        project.verified |= {p for p in self.verified if p < len(project.labels)}
+        project.confidence = {p: c for p, c in self.confidence.items() if p < len(project.labels)} | project.confidence
 
     def _examples_for(self, project: Project) -> ExampleSet:
         """The examples that were saved, then those of the project; where both have a slice, the project's."""
@@ -197,14 +214,15 @@ def _load(folder: Path, image: str | None) -> SavedSession:
     confidence: dict[int, float] = {}
     flags: dict[str, dict[int, bool]] = {"verified": {}, "painted": {}, "touched": {}}
     settings = RunSettings()
-    for name, *values in log:
-        if name == "confidence":
-            confidence[int(values[0])] = float(values[1]) if values[1] is not None else np.nan
-        elif name in flags:
-            flags[name][int(values[0])] = bool(values[1])
-        elif name == "settings":
-            with contextlib.suppress(InputError):  # of another version
-                settings = RunSettings.from_dict(values[0])
+    for entry in log:
+        match entry:
+            case ["confidence", int(position), float() | int() | None as sure] if position >= 0:
+                confidence[position] = np.nan if sure is None else float(sure)
+            case [str(name), int(position), bool(on)] if name in flags and position >= 0:
+                flags[name][position] = on
+            case ["settings", dict(values)]:
+                with contextlib.suppress(InputError, TypeError, ValueError):  # of another version
+                    settings = RunSettings.from_dict(values)
     verified, painted, touched = (tuple(sorted(p for p, on in f.items() if on)) for f in flags.values())
     return SavedSession(
         folder, str(facts.get("name", "")), datetime.fromtimestamp((folder / "log.jsonl").stat().st_mtime, UTC),
@@ -220,13 +238,11 @@ def _end_line(log: Path) -> None:
             file.write(b"\n")
 
 
-def _log(file: Path) -> Iterator[list[Any]]:
-    """The lines of a log; the last one may be cut off by a crash."""
-    for line in file.read_text(encoding="utf-8").splitlines():
+def _log(file: Path) -> Iterator[Any]:
+    """The lines of a log that can be read; the last one may be cut off by a crash."""
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         with contextlib.suppress(ValueError):
-            entry = json.loads(line)
-            if isinstance(entry, list) and len(entry) in (2, 3) and isinstance(entry[0], str):
-                yield entry
+            yield json.loads(line)
 
 
 class Autosave:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import weakref
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -152,6 +153,7 @@ class Journal:
     def _spill(self, entry: Entry) -> bool:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="incontext-undo-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)  # also where nobody closes
         try:
             entry.spill(self._folder / f"{self._files:08d}")
         except OSError:  # a full disk: the change stays in memory

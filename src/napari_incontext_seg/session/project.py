@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..core.cleanup import Operation, clean_up
 from ..core.example_set import ExampleItem, ExampleSet, Rgb
 from ..core.instances import guess_kind
-from ..core.labels import as_labels
+from ..core.labels import LabelPlanes, as_labels
 from ..core.sparse_change import SparseChange
 from ..core.stack import Stack
 from ..core.types import Example, Labels, Predictor
@@ -31,14 +31,6 @@ if TYPE_CHECKING:
     from .autosave import Autosave
 
 OnChange = Callable[[str, int | None], None]
-
-
-class LabelPlanes(Protocol):
-    """The labels of every slice: a napari layer, an array, a Zarr."""
-
-    def __len__(self) -> int: ...
-    def read(self, position: int, /) -> NDArray[Any]: ...
-    def write(self, position: int, plane: NDArray[Any], /) -> None: ...
 
 
 class Project:
@@ -225,9 +217,11 @@ class Project:
             raise InputError(f"slice {position}: {error}") from error
 
     def _set_examples(self, examples: ExampleSet, position: int | None = None) -> None:
-        self.examples = examples
+        before, self.examples = self.annotated, examples
         if self.autosave is not None:
             self.autosave.save_examples(examples)
+            for changed in (self.annotated - before) | (set() if position is None else {position}):
+                self.autosave.save_plane(changed, self.labels.read(changed))
         self._tell("examples", position)
 
     # -- hand painting --------------------------------------------------------------------------------------------
@@ -249,13 +243,13 @@ class Project:
         """
         from .plan import plan_run, span_of
 
-        examples, verified = self.examples, frozenset(self.verified)
+        examples, settings, verified = self.examples, self.settings, frozenset(self.verified)
         run = plan_run(
-            self.stack, examples, self.settings, predictor, current=current, verified=verified, locked=self.locked
+            self.stack, examples, settings, predictor, current=current, verified=verified, locked=self.locked
         )
         self._painting = self._next_run()
-        span = span_of(self.stack, self.settings, current, verified)
-        self.last_run = RunRecord(examples, self.settings, span, verified)
+        span = span_of(self.stack, settings, current, verified)
+        self.last_run = RunRecord(examples, settings, span, verified)
         return run
 
     def commit(self, step: Step) -> bool:
@@ -356,16 +350,22 @@ class Project:
 
     # -- undo -----------------------------------------------------------------------------------------------------
     def undo_slice(self) -> list[int]:
-        """Take back what the model wrote last; what a person painted since stays. Returns the slices that changed."""
-        return self._revert(self.journal.undo_slice())
+        """Take back what the model wrote last in a slice that is not locked; what a person painted since stays."""
+        changed: list[int] = []
+        while self.journal.can_undo and not changed:
+            changed = self._revert(self.journal.undo_slice())
+        return changed
 
     def undo_run(self) -> list[int]:
-        """Take back what the last run wrote."""
+        """Take back what the last run wrote. Returns the slices that changed, as all of these do."""
         return self._revert(self.journal.undo_run())
 
     def redo_slice(self) -> list[int]:
         """Write again what was taken back last."""
-        return self._apply(self.journal.redo_slice())
+        changed: list[int] = []
+        while self.journal.can_redo and not changed:
+            changed = self._apply(self.journal.redo_slice())
+        return changed
 
     def redo_run(self) -> list[int]:
         """Write again the whole run that was taken back."""
