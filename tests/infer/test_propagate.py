@@ -180,3 +180,13 @@ def test_with_examples_from_elsewhere_no_slice_needs_to_be_annotated():
     assert sorted(along_z.positions) == list(range(12))
     with pytest.raises(InputError, match="no slice is annotated"):
         propagate(s, {}, ThresholdPredictor())
+
+
+def test_a_run_can_be_limited_to_some_planes_which_come_out_as_before():
+    s = image()
+    run = propagate(s, {2: truth(s, 2)}, ThresholdPredictor()).limited(lambda p: p in (1, 3))
+    assert (len(run), run.annotated) == (2, {2})
+    steps = list(run)
+    assert {step.position for step in steps} == {1, 3}
+    for step in steps:
+        np.testing.assert_array_equal(step.segmentation.labels, truth(s, step.position))

@@ -88,7 +88,6 @@ def propagate(
     from ..io.stacks import open_labels, open_stack
     from ..io.storing import check_apart, check_free
     from ..session.job import run_to_file
-    from ..session.plan import without
 
     out = out.expanduser()  # a shell leaves the ~ of --out=~/x.tif
     seconds = parse_duration(tune, "--tune") if tune is not None else None
@@ -125,7 +124,7 @@ def propagate(
         stack, shown.annotations, predictor, kind=shown.kind, direction=direction, along=along, span=parse_span(span),
         memory=memory, num_examples=num_examples, select=select, ignore_label=shown.ignore_label, context=shown.context,
     )  # fmt: skip
-    without(run, shown.given)
+    run = run.limited(lambda p: p not in shown.given)
     run.predictor = tuned(predictor, run.context, settings)
     with progress_bar(len(run), "slices") as advance:
         report = run_to_file(

@@ -88,4 +88,5 @@ def _fits(classes: Tensor, priors: Tensor) -> Tensor:
     weighted = (classes - share) / (share + 1e-3).sqrt()
     spectrum = (torch.fft.rfft2(weighted).conj() * torch.fft.rfft2(priors)).sum(1)
     by_shift = torch.fft.irfft2(spectrum, s=(GRID, GRID))
-    return by_shift[:, 0, 0] / by_shift.flatten(1).std(1).clamp_min(1e-9)
+    fits: Tensor = by_shift[:, 0, 0] / by_shift.flatten(1).std(1).clamp_min(1e-9)
+    return fits

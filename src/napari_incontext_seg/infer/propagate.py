@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,6 +50,13 @@ class Propagation:
     def annotated(self) -> set[int]:
         """Numbers of the annotated planes."""
         return set(self._examples)
+
+    def limited(self, keep: Callable[[int], bool]) -> Propagation:
+        """The same run on those planes alone whose numbers ``keep`` accepts; the others are not even read."""
+        route = [stop for stop in self._route if keep(stop.position)]
+        return Propagation(
+            self.stack, self._examples, self.predictor, self.context, route, self._selector, self._memory, self._shared
+        )
 
     def __len__(self) -> int:
         return len(self._route)

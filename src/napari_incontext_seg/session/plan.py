@@ -121,18 +121,13 @@ def plan_run(
         memory=settings.memory, num_examples=settings.num_examples, select=settings.select,
         ignore_label=NOT_ANNOTATED, context=split.context,
     )  # fmt: skip
-    only = {current} if settings.where == "this" else None
-    without(run, {*locked, *split.annotations, *split.unused}, only=only)
+    skipped = {*locked, *split.annotations, *split.unused}
+    run = run.limited(lambda p: p not in skipped and (settings.where != "this" or p == current))
     if not len(run):
         raise InputError(
             "there is nothing to paint: the slices chosen are all examples or verified. Choose others, or unlock some."
         )
     return run
-
-
-def without(run: Propagation, skipped: Collection[int], *, only: Collection[int] | None = None) -> None:
-    """Leave slices out of a run: what is skipped costs nothing, and what others paint does not change."""
-    run._route = [s for s in run._route if s.position not in skipped and (only is None or s.position in only)]
 
 
 def span_of(
