@@ -90,9 +90,9 @@ def test_the_whole_journey(make_napari_viewer, qtbot, files):
 
     # undo and redo the run
     reviewing.undo("run")
-    np.testing.assert_array_equal(layer.data, before)
+    qtbot.waitUntil(lambda: np.array_equal(layer.data, before))
     reviewing.redo("run")
-    np.testing.assert_array_equal(layer.data, after)
+    qtbot.waitUntil(lambda: np.array_equal(layer.data, after))
 
     # export, and repeat the run from the command line
     with qtbot.waitSignal(dock.keeping.exported, timeout=60_000):

@@ -222,7 +222,7 @@ for round in range(10_000):
     if round == 1:
         project.autosave.flush()
         print("saved", flush=True)
-    project.undo_run()
+    list(project.undo_run())
 """
     )
     np.save(tmp_path / "stack.npy", stack.data)

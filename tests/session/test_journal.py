@@ -74,13 +74,13 @@ class Written:
         self.planes[position] = after
 
     def undo(self, what: str) -> list[int]:
-        entries = getattr(self.journal, f"undo_{what}")()
+        entries = list(getattr(self.journal, f"undo_{what}")())
         for entry in entries:
             self.planes[entry.position] = entry.change.revert(self.planes[entry.position])
         return [entry.position for entry in entries]
 
     def redo(self, what: str) -> list[int]:
-        entries = getattr(self.journal, f"redo_{what}")()
+        entries = list(getattr(self.journal, f"redo_{what}")())
         for entry in entries:
             self.planes[entry.position] = entry.change.apply(self.planes[entry.position])
         return [entry.position for entry in entries]

@@ -305,7 +305,7 @@ def test_cleaning_up_is_a_run_that_can_be_undone(project: Project) -> None:
     assert list(project.cleanup([0, 4, 5], "drop_small", 3)) == [False, False, True]
     assert project.labels.read(5)[18, 2] == 0
     sure = project.confidence[5]
-    assert project.undo_run() == [5]
+    assert list(project.undo_run()) == [5]
     assert project.labels.read(5)[18, 2] == 7
     assert project.confidence[5] == sure
 
@@ -318,10 +318,10 @@ def test_undo_and_redo_of_a_slice_and_of_a_run(project: Project) -> None:
     assert project.undo_slice() == [7]
     assert not project.labels.read(7).any()
     assert 7 not in project.confidence
-    assert len(project.undo_run()) == 6
+    assert len(list(project.undo_run())) == 6
     np.testing.assert_array_equal(project.labels.data, before)
     assert project.confidence == {}
-    assert len(project.redo_run()) == 7
+    assert len(list(project.redo_run())) == 7
     np.testing.assert_array_equal(project.labels.data, painted)
     assert project.confidence == sure
 
@@ -335,7 +335,7 @@ def test_undo_leaves_hand_edits_and_locked_slices_alone(project: Project) -> Non
     project.note_hand_edit(3, hand)
     project.verify(4)
     verified = project.labels.read(4)
-    assert 4 not in project.undo_run()
+    assert 4 not in list(project.undo_run())
     np.testing.assert_array_equal(project.labels.read(3), np.where(hand, 7, 0))
     np.testing.assert_array_equal(project.labels.read(4), verified)
 
@@ -382,8 +382,8 @@ def test_a_run_of_2000_slices_is_undone_whole_within_its_memory() -> None:
     for position in (1, 1000, 1999):
         assert (painted[position][hand] == 3).all()
     assert (painted[500] == 9).all()
-    project.undo_run()
+    list(project.undo_run())
     np.testing.assert_array_equal(project.labels.data, before)
-    project.redo_run()
+    list(project.redo_run())
     np.testing.assert_array_equal(project.labels.data, painted)
     project.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Literal, TypeVar
 
 from napari.utils.colormaps import Colormap
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -15,9 +17,10 @@ from .overlay import PlaneOverlay
 from .workbench import Workbench
 
 By = Literal["slice", "run"]
+Step = TypeVar("Step")
 # nothing where examples agree, so that image and labels can be seen
 _DISAGREEMENT = Colormap([[1, 0.1, 0.6, 0], [1, 0.1, 0.6, 0.9], [1, 1, 0.3, 1]], name="disagreement")
-_BATCH = 8  # slices that are cleaned up before the viewer is served again
+_BATCH = 8  # slices that are changed before the viewer is served again
 
 
 class Reviewing(QObject):
@@ -88,19 +91,30 @@ class Reviewing(QObject):
         """Take back what the model wrote last; what a person painted stays."""
         with told("undoing"):
             project = self.bench.ready()
-            self._show_changed(project.undo_slice() if by == "slice" else project.undo_run(), "undo")
+            steps = iter(project.undo_slice()) if by == "slice" else project.undo_run()
+            self._some(steps, partial(self._show_changed, "undo"))
 
     def redo(self, by: By) -> None:
         """Write again what was undone."""
         with told("redoing"):
             project = self.bench.ready()
-            self._show_changed(project.redo_slice() if by == "slice" else project.redo_run(), "redo")
+            steps = iter(project.redo_slice()) if by == "slice" else project.redo_run()
+            self._some(steps, partial(self._show_changed, "redo"))
 
-    def _show_changed(self, positions: list[int], what: str) -> None:
+    def _show_changed(self, what: str, positions: list[int]) -> None:
         if not positions:
             raise InputError(f"there is nothing to {what}.")
         if len(positions) == 1:
             self.bench.go_to(positions[0])
+
+    def _some(self, steps: Iterator[Step], then: Callable[[list[Step]], None], done: Sequence[Step] = ()) -> None:
+        """Do a few slices, then let the viewer live, then the next; at last tell what all of them gave."""
+        with told("changing slices"):
+            batch = list(islice(steps, _BATCH))
+            if len(batch) < _BATCH:
+                then([*done, *batch])
+            else:
+                QTimer.singleShot(0, lambda: self._some(steps, then, [*done, *batch]))
 
     # -- clean-up -------------------------------------------------------------------------------------------------
     def preview(self, operation: Operation, size: float) -> None:
@@ -120,19 +134,11 @@ class Reviewing(QObject):
             if not everywhere and position in project.locked:
                 raise InputError("this slice is locked: it is an example, or verified. Unlock it first.")
             steps = project.cleanup(list(project.confidence) if everywhere else [position], operation, size)
-            self._clean_some(steps, 0, everywhere)
+            self._some(steps, self._tell_cleaned)
 
-    def _clean_some(self, steps: Iterator[bool], done: int, everywhere: bool) -> None:
-        """Clean up a few slices, then let the viewer live, then the next."""
-        with told("cleaning up"):
-            for _ in range(_BATCH):
-                changed = next(steps, None)
-                if changed is None:
-                    tell(f"Slices changed by the clean-up: {done}.")
-                    self.cleaned.emit()
-                    return
-                done += changed
-            QTimer.singleShot(0, lambda: self._clean_some(steps, done, everywhere))
+    def _tell_cleaned(self, changed: list[bool]) -> None:
+        tell(f"Slices changed by the clean-up: {sum(changed)}.")
+        self.cleaned.emit()
 
     # -- disagreement ---------------------------------------------------------------------------------------------
     def show_disagreement(self, on: bool) -> None:

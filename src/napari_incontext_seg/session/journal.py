@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,21 +103,21 @@ class Journal:
         """Take back the last write; its change is to be reverted."""
         return self._back(1)
 
-    def undo_run(self) -> list[Entry]:
-        """Take back all writes of the last run, the last one first."""
+    def undo_run(self) -> Iterator[Entry]:
+        """Take back all writes of the last run, the last one first, each when it is asked for."""
         run = self._done[-1].run if self._done else None
-        count = next((k for k, entry in enumerate(reversed(self._done)) if entry.run != run), len(self._done))
-        return self._back(count)
+        while self._done and self._done[-1].run == run:
+            yield from self._back(1)
 
     def redo_slice(self) -> list[Entry]:
         """Give again the write that was taken back last; its change is to be applied."""
         return self._forth(1)
 
-    def redo_run(self) -> list[Entry]:
-        """Give again all writes of that run that were taken back."""
+    def redo_run(self) -> Iterator[Entry]:
+        """Give again all writes of that run that were taken back, each when it is asked for."""
         run = self._undone[-1].run if self._undone else None
-        count = next((k for k, entry in enumerate(reversed(self._undone)) if entry.run != run), len(self._undone))
-        return self._forth(count)
+        while self._undone and self._undone[-1].run == run:
+            yield from self._forth(1)
 
     def _back(self, count: int) -> list[Entry]:
         entries = [self._done.pop() for _ in range(min(count, len(self._done)))]

@@ -350,15 +350,19 @@ class Project:
 
     # -- undo -----------------------------------------------------------------------------------------------------
     def undo_slice(self) -> list[int]:
-        """Take back what the model wrote last in a slice that is not locked; what a person painted since stays."""
+        """Take back what the model wrote last in a slice that is not locked; what a person painted since stays.
+
+        Returns the slices that changed: one or none.
+        """
         changed: list[int] = []
         while self.journal.can_undo and not changed:
             changed = self._revert(self.journal.undo_slice())
         return changed
 
-    def undo_run(self) -> list[int]:
-        """Take back what the last run wrote. Returns the slices that changed, as all of these do."""
-        return self._revert(self.journal.undo_run())
+    def undo_run(self) -> Iterator[int]:
+        """Take back what the last run wrote, slice by slice; yields those that changed."""
+        for entry in self.journal.undo_run():
+            yield from self._revert([entry])
 
     def redo_slice(self) -> list[int]:
         """Write again what was taken back last."""
@@ -367,9 +371,10 @@ class Project:
             changed = self._apply(self.journal.redo_slice())
         return changed
 
-    def redo_run(self) -> list[int]:
-        """Write again the whole run that was taken back."""
-        return self._apply(self.journal.redo_run())
+    def redo_run(self) -> Iterator[int]:
+        """Write again the whole run that was taken back, slice by slice; yields those that changed."""
+        for entry in self.journal.redo_run():
+            yield from self._apply([entry])
 
     def _revert(self, entries: list[Entry]) -> list[int]:
         return [e.position for e in entries if self._rewrite(e, SparseChange.revert, e.note[0])]
