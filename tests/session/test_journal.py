@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -150,6 +156,45 @@ def test_beyond_the_disk_bound_the_oldest_is_forgotten() -> None:
     undone = written.undo("run")
     assert undone == list(range(199, 199 - len(undone), -1))
     assert all(written.planes[p].any() for p in range(200 - len(undone)))
+    journal.close()
+
+
+@pytest.mark.parametrize("broken", ["full", "no folder"])
+def test_where_the_disk_takes_nothing_the_oldest_is_forgotten(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    if broken == "full":
+        monkeypatch.setattr(Path, "write_bytes", refuse)
+    else:
+        monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    journal = Journal(memory_bytes=1_000)
+    written = Written(journal, 100)
+    for position in range(100):
+        written.write(1, position, position)
+        assert journal.nbytes[0] <= 1_000
+        assert journal.nbytes[1] == 0
+    undone = written.undo("run")
+    assert 2 < len(undone) < 100
+    assert undone == list(range(99, 99 - len(undone), -1))
+    journal.close()
+
+
+def test_the_memory_of_a_run_of_2000_slices_stays_flat() -> None:
+    journal = Journal(memory_bytes=2**18)
+    empty, rng = np.zeros((128, 128), np.uint32), np.random.default_rng(0)
+    tracemalloc.start()
+    try:
+        for position in range(2_000):
+            journal.record(1, position, empty, rng.integers(0, 3, empty.shape))
+            if position == 200:  # the bound is reached
+                early = tracemalloc.get_traced_memory()[0]
+        grown = tracemalloc.get_traced_memory()[0] - early
+    finally:
+        tracemalloc.stop()
+    assert len(journal) == 2_000
+    assert journal.nbytes[1] > 10 * 2**20
+    assert grown < 2 * 2**20  # about 1 KB a slice: where its change lies on disk
     journal.close()
 
 

@@ -36,6 +36,12 @@ def test_json_gives_back_the_same_settings(settings: RunSettings) -> None:
         ({"where": "range"}, "where='range'"),
         ({"span": [0, 3]}, "where='range'"),
         ({"memory": "many"}, "does not fit"),
+        ({"memory": 1.5}, "does not fit"),
+        ({"memory": True}, "does not fit"),
+        ({"model": 5}, "does not fit"),
+        ({"where": "range", "span": 5}, "does not fit"),
+        ({"where": "range", "span": ["a", 3]}, "does not fit"),
+        ({"where": "range", "span": [1]}, "first slice"),
         ({"colour": "red"}, "no setting colour"),
     ],
 )

@@ -42,7 +42,11 @@ class Entry:
 
     def spill(self, file: Path) -> None:
         """Move the change to a file."""
-        file.write_bytes(self._change.packed)
+        try:
+            file.write_bytes(self._change.packed)
+        except OSError:
+            file.unlink(missing_ok=True)  # half a change, on a disk that is full
+            raise
         self._file, self._change = file, replace(self._change, packed=b"")
 
     def forget(self) -> None:
@@ -60,7 +64,8 @@ class Journal:
     Parameters
     ----------
     memory_bytes, disk_bytes
-        Bounds. Beyond the first, older changes go to a temporary folder; beyond both, the oldest are forgotten.
+        Bounds. Beyond the first, older changes go to a temporary folder; beyond both, or where that folder cannot be
+        written to, the oldest are forgotten.
     """
 
     def __init__(self, *, memory_bytes: int = MEMORY_BYTES, disk_bytes: int = DISK_BYTES) -> None:
@@ -144,20 +149,25 @@ class Journal:
     def _bound(self) -> None:
         """Move old changes to disk, and forget the oldest, so that both stay within their bounds."""
         while self._in_memory > self._memory_limit and self._spilled < len(self._done) - 1:
-            if not self._done[self._spilled].on_disk and not self._spill(self._done[self._spilled]):
-                return
-            self._spilled += 1
+            if self._done[self._spilled].on_disk or self._spill(self._done[self._spilled]):
+                self._spilled += 1
+            else:
+                self._forget_oldest()
         while self._on_disk > self._disk_limit and self._done:
-            self._forget(self._done.popleft())
-            self._spilled = max(self._spilled - 1, 0)
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        self._forget(self._done.popleft())
+        self._spilled = max(self._spilled - 1, 0)
 
     def _spill(self, entry: Entry) -> bool:
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="incontext-undo-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)  # also where nobody closes
+        """Move a change to disk; False where that cannot be, as the disk is full or cannot be written to."""
         try:
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="incontext-undo-"))
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)  # also where nobody closes
             entry.spill(self._folder / f"{self._files:08d}")
-        except OSError:  # a full disk: the change stays in memory
+        except OSError:
             return False
         self._files += 1
         self._in_memory -= entry.nbytes

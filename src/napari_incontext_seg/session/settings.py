@@ -61,6 +61,10 @@ class RunSettings:
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}.")
+        whole = [self.memory, *(() if self.num_examples is None else (self.num_examples,)), *(self.span or ())]
+        texts = [self.model, self.device, *(() if self.along is None else (self.along,))]
+        if not all(type(n) is int for n in whole) or not all(isinstance(text, str) for text in texts):
+            raise InputError(f"a setting has a value that does not fit: {self}.")
         if self.memory < 0 or (self.num_examples is not None and self.num_examples < 1):
             raise InputError(
                 f"memory must be 0 or more slices and at least one example be shown; got {self.memory} and "
@@ -72,6 +76,8 @@ class RunSettings:
             raise InputError("a key is what a tuning learned: tune, or use a key, not both.")
         if (self.where == "range") != (self.span is not None):
             raise InputError("a range of slices is given with where='range', and only then.")
+        if self.span is not None and len(self.span) != 2:
+            raise InputError(f"a range is its first slice and the one after its last; got {self.span}.")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -92,10 +98,9 @@ class RunSettings:
         given = dict(values)
         if given.get("key") is not None:
             given["key"] = Path(str(given["key"]))
-        if given.get("span") is not None:
-            first, end = given["span"]
-            given["span"] = int(first), int(end)
         try:
+            if given.get("span") is not None:
+                given["span"] = tuple(given["span"])  # JSON knows lists only
             return cls(**given)
         except TypeError as error:
             raise InputError(f"a setting has a value that does not fit: {error}.") from error
