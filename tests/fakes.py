@@ -1,4 +1,4 @@
-"""Predictors for tests: no torch, outcomes known."""
+"""Fakes for tests: predictors without torch whose outcomes are known, and labels in memory."""
 
 import numpy as np
 
@@ -24,3 +24,19 @@ class ThresholdPredictor:
             return Segmentation(components(labels) if context.kind == "instance" else labels, confidence)
 
         return segment
+
+
+class ArrayPlanes:
+    """Labels in memory, of as many slices as a stack has."""
+
+    def __init__(self, stack):
+        self.data = np.zeros((len(stack), *stack.plane_shape), np.uint32)
+
+    def __len__(self):
+        return len(self.data)
+
+    def read(self, position):
+        return self.data[position].copy()
+
+    def write(self, position, plane):
+        self.data[position] = plane

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import ThresholdPredictor
+from fakes import ArrayPlanes, ThresholdPredictor
 
 from napari_incontext_seg.core.stack import Stack
 from napari_incontext_seg.errors import DegradedDataWarning, FileError, InContextError
@@ -26,22 +26,6 @@ from napari_incontext_seg.session.autosave import (
 )
 from napari_incontext_seg.session.project import Project
 from napari_incontext_seg.session.settings import RunSettings
-
-
-class ArrayPlanes:
-    """Labels in memory."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.data = np.zeros((len(stack), *stack.plane_shape), np.uint32)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def read(self, position: int) -> np.ndarray:
-        return self.data[position].copy()
-
-    def write(self, position: int, plane: np.ndarray) -> None:
-        self.data[position] = plane
 
 
 @pytest.fixture(autouse=True)
@@ -204,8 +188,7 @@ def test_work_that_was_killed_is_there_up_to_the_last_save(stack: Stack, tmp_pat
 import sys
 from pathlib import Path
 import numpy as np
-from fakes import ThresholdPredictor
-from test_autosave import ArrayPlanes
+from fakes import ArrayPlanes, ThresholdPredictor
 from napari_incontext_seg.core.stack import Stack
 from napari_incontext_seg.session.autosave import Autosave
 from napari_incontext_seg.session.project import Project

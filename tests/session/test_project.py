@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import ThresholdPredictor
+from fakes import ArrayPlanes, ThresholdPredictor
 
 from napari_incontext_seg.core.example_set import ExampleItem, ExampleSet
 from napari_incontext_seg.core.stack import Stack
@@ -18,22 +18,6 @@ from napari_incontext_seg.session.packed import PackedMaps
 from napari_incontext_seg.session.project import Project
 from napari_incontext_seg.session.review import least_sure, worth_annotating
 from napari_incontext_seg.session.settings import RunSettings
-
-
-class ArrayPlanes:
-    """Labels in memory."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.data = np.zeros((len(stack), *stack.plane_shape), np.uint32)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def read(self, position: int) -> np.ndarray:
-        return self.data[position].copy()
-
-    def write(self, position: int, plane: np.ndarray) -> None:
-        self.data[position] = plane
 
 
 @pytest.fixture

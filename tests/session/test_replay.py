@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from fakes import ArrayPlanes
 
 from napari_incontext_seg.cli.main import main
 from napari_incontext_seg.core.example_set import ExampleItem
@@ -21,22 +22,6 @@ from napari_incontext_seg.io.stacks import open_labels, open_stack
 from napari_incontext_seg.session.project import Project
 from napari_incontext_seg.session.replay import command_line
 from napari_incontext_seg.session.settings import RunSettings
-
-
-class ArrayPlanes:
-    """Labels in memory."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.data = np.zeros(shape, np.uint32)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def read(self, position: int) -> np.ndarray:
-        return self.data[position].copy()
-
-    def write(self, position: int, plane: np.ndarray) -> None:
-        self.data[position] = plane
 
 
 def discs(seed: int, count: int = 7) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +42,7 @@ def work(tmp_path: Path) -> tuple[Path, Project]:
     image, labels = discs(0)
     tifffile.imwrite(tmp_path / "cells.tif", image, imagej=True, metadata={"axes": "ZYX"})
     stack = open_stack(tmp_path / "cells.tif")
-    project = Project(replace(stack, name="a layer that was renamed"), ArrayPlanes(image.shape))
+    project = Project(replace(stack, name="a layer that was renamed"), ArrayPlanes(stack))
     for position in (0, 3, 6):
         project.labels.write(position, labels[position])
         project.add_example(position)

@@ -181,11 +181,7 @@ def fit(
         seen[i] = torch.cat([seen[i], torch.where(sample.fold[..., None] == 0, context[0], context[1])], dim=2)
     second = Lift.fitted(seen[0], waves)
     held_out, final = _solved(second, seen, drawn)
-    scores = []
-    for features, sample in zip(seen, drawn, strict=True):
-        of_first, of_second = (second.apply(features.mT, w) for w in held_out)
-        scores.append(torch.where(sample.fold[:, None] == 0, of_first, of_second))
-    judged = torch.cat(scores, 2)
+    judged = _held_out_scores(second, held_out, seen, drawn)
     bias = torch.zeros_like(final[:, -1])
     if background and bias.shape[1] > 1:
         bias[:, 1:] = _bias(judged, drawn)[:, 1:]
@@ -232,6 +228,15 @@ def _solved(lift: Lift, features: Sequence[Tensor], samples: Sequence[Sample]) -
     first, *more = (lift.sums(f, s) for f, s in zip(features, samples, strict=True))
     held_out, both = sum(more, first).solve()
     return held_out.to(features[0]), both.to(features[0])
+
+
+def _held_out_scores(lift: Lift, weights: Tensor, features: Sequence[Tensor], samples: Sequence[Sample]) -> Tensor:
+    """(B, K, P) of the sampled pixels of all examples, each by the weights fitted on the other fold."""
+    scores = []
+    for seen, sample in zip(features, samples, strict=True):
+        of_first, of_second = (lift.apply(seen.mT, w) for w in weights)
+        scores.append(torch.where(sample.fold[:, None] == 0, of_first, of_second))
+    return torch.cat(scores, 2)
 
 
 def _dice(scores: Tensor, samples: Sequence[Sample], first: int) -> Tensor:

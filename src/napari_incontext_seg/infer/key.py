@@ -17,18 +17,25 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.numpy import save
 
 from ..core.palette import Palette
 from ..core.types import Context, Example, Kind, frozen
 from ..errors import FileError, InContextError, KeyFileError
 from ..io.storing import check_free, store
+from ..io.tensor_file import TensorFormat
 
 Method: TypeAlias = Literal["prompt", "adapter"]
 METHODS: tuple[Method, ...] = get_args(Method)
-MARK, VERSION = "napari-incontext-seg-key", 1
-MAX_BYTES = 2**30  # a key has a few MB; more is something else, and is not read into memory
+FORMAT = TensorFormat(
+    name="key",
+    mark="napari-incontext-seg-key",
+    version=1,
+    max_bytes=2**30,
+    others="weights (--model)",
+    remedy="Make one with `incontext-seg tune`.",
+    error=KeyFileError,
+)
 LEARNED = "learned."  # names of the method's own tensors begin so
 
 
@@ -151,7 +158,7 @@ class Key:
         """
         path = Path(path).expanduser()
         check_free(path, overwrite)
-        metadata = {"format": MARK, "version": str(VERSION), "key": json.dumps(self._facts())}
+        metadata = {**FORMAT.metadata, "key": json.dumps(self._facts())}
         store(path, lambda beside: beside.write_bytes(save(self._arrays(), metadata)))
         return path
 
@@ -168,7 +175,7 @@ class Key:
         """
         path = Path(path).expanduser()
         try:
-            metadata, arrays = _read(path)
+            metadata, arrays = FORMAT.read(path)
             return _understood(metadata, arrays)
         except KeyFileError as error:
             raise KeyFileError(f"{path}: {error}") from error
@@ -214,21 +221,6 @@ def rounded(example: Example) -> Example:
 
 
 # -- reading ------------------------------------------------------------------------------------------------------
-def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
-    with path.open("rb") as file:
-        head = file.read(9)
-    if head[8:] != b"{" or path.stat().st_size > MAX_BYTES:  # 8 bytes of header length, then JSON
-        raise KeyFileError("this is no key. Make one with `incontext-seg tune`.")
-    with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata() or {}
-        if metadata.get("format") != MARK:
-            raise KeyFileError("this is no key, but perhaps weights (--model). Make one with `incontext-seg tune`.")
-        version = metadata.get("version", "")
-        if version != str(VERSION):
-            raise KeyFileError(f"this key has version {version!r}; this program reads {VERSION}. Update the program.")
-        return metadata, {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-
-
 def _understood(metadata: Mapping[str, str], arrays: dict[str, NDArray[Any]]) -> Key:
     """The key that a file's content makes; raises anything where it makes none."""
     facts = json.loads(metadata["key"])

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.numpy import save
 
 from ..core.example_set import SUFFIX, ExampleItem, ExampleSet
@@ -20,9 +19,17 @@ from ..core.types import Example
 from ..errors import FileError, InContextError
 from .paths import PathLike
 from .storing import check_free, store
+from .tensor_file import TensorFormat
 
-MARK, VERSION = "napari-incontext-seg-examples", 1
-MAX_BYTES = 2**34  # of pixels; more is something else, and is not read into memory
+FORMAT = TensorFormat(
+    name="example set",
+    mark="napari-incontext-seg-examples",
+    version=1,
+    max_bytes=2**34,
+    others="a key (--key) or weights (--model)",
+    remedy="Save one from the dock, or with `incontext-seg examples`.",
+    error=FileError,
+)
 
 
 def save_examples(path: PathLike, examples: ExampleSet, *, overwrite: bool = False) -> Path:
@@ -37,7 +44,7 @@ def save_examples(path: PathLike, examples: ExampleSet, *, overwrite: bool = Fal
     if path.suffix.lower() != SUFFIX:
         path = path.with_name(path.name + SUFFIX)
     check_free(path, overwrite)
-    metadata = {"format": MARK, "version": str(VERSION), "examples": json.dumps(_facts(examples))}
+    metadata = {**FORMAT.metadata, "examples": json.dumps(_facts(examples))}
     store(path, lambda beside: beside.write_bytes(save(_arrays(examples), metadata)))
     return path
 
@@ -52,7 +59,7 @@ def load_examples(path: PathLike) -> ExampleSet:
     """
     path = Path(path).expanduser()
     try:
-        metadata, arrays = _read(path)
+        metadata, arrays = FORMAT.read(path)
         return _understood(json.loads(metadata["examples"]), arrays)
     except FileError as error:
         raise FileError(f"{path}: {error}") from error
@@ -100,21 +107,6 @@ def _arrays(examples: ExampleSet) -> dict[str, NDArray[Any]]:
 
 
 # -- reading ------------------------------------------------------------------------------------------------------
-def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
-    with path.open("rb") as file:
-        head = file.read(9)
-    if head[8:] != b"{" or path.stat().st_size > MAX_BYTES:  # 8 bytes of header length, then JSON
-        raise FileError("this is no example set. Save one from the dock, or with `incontext-seg examples`.")
-    with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata() or {}
-        if metadata.get("format") != MARK:
-            raise FileError("this is no example set, but perhaps a key (--key) or weights (--model).")
-        version = metadata.get("version", "")
-        if version != str(VERSION):
-            raise FileError(f"this set has version {version!r}; this program reads {VERSION}. Update the program.")
-        return metadata, {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-
-
 def _understood(facts: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> ExampleSet:
     """The example set that a file's content makes; raises anything where it makes none."""
     items = tuple(_item(_fact(facts["items"], k, dict), arrays, k) for k in range(len(_fact(facts, "items", list))))

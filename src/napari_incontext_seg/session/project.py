@@ -354,10 +354,7 @@ class Project:
 
         Returns the slices that changed: one or none.
         """
-        changed: list[int] = []
-        while self.journal.can_undo and not changed:
-            changed = self._revert(self.journal.undo_slice())
-        return changed
+        return next(filter(None, map(self._revert, iter(self.journal.undo_slice, []))), [])
 
     def undo_run(self) -> Iterator[int]:
         """Take back what the last run wrote, slice by slice; yields those that changed."""
@@ -366,10 +363,7 @@ class Project:
 
     def redo_slice(self) -> list[int]:
         """Write again what was taken back last."""
-        changed: list[int] = []
-        while self.journal.can_redo and not changed:
-            changed = self._apply(self.journal.redo_slice())
-        return changed
+        return next(filter(None, map(self._apply, iter(self.journal.redo_slice, []))), [])
 
     def redo_run(self) -> Iterator[int]:
         """Write again the whole run that was taken back, slice by slice; yields those that changed."""
