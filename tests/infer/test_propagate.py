@@ -190,3 +190,13 @@ def test_a_run_can_be_limited_to_some_planes_which_come_out_as_before():
     assert {step.position for step in steps} == {1, 3}
     for step in steps:
         np.testing.assert_array_equal(step.segmentation.labels, truth(s, step.position))
+
+
+@pytest.mark.parametrize("select", ["nearest", "similar"])
+def test_an_empty_slice_is_never_all_that_is_shown(select):
+    s = image()
+    predictor = ThresholdPredictor()
+    annotations = {0: truth(s, 0), 5: np.zeros((12, 10), np.uint32)}
+    steps = list(propagate(s, annotations, predictor, num_examples=1, select=select))
+    assert len(steps) == 6
+    assert all(context.ids == (0, 7) for context in predictor.contexts)

@@ -20,7 +20,10 @@ THUMBNAIL = 16  # blocks a side: coarse enough to forgive small shifts between s
 
 @dataclass
 class ExampleSelector:
-    """Chooses at most ``num_examples`` of the annotated planes for a plane; None means all of them."""
+    """Chooses at most ``num_examples`` of the annotated planes for a plane; None means all of them.
+
+    At least one of them shows an object, if any does: from empty planes alone nothing can be learned.
+    """
 
     stack: Stack
     examples: Mapping[int, Example]
@@ -39,7 +42,11 @@ class ExampleSelector:
         if self.num_examples is None or self.num_examples >= len(self.examples):
             return tuple(self.examples[p] for p in sorted(self.examples))
         rank = self._by_distance(position) if self.select == "nearest" else self._by_likeness(plane)
-        chosen = sorted(self.examples, key=lambda p: (rank[p], p))[: self.num_examples]
+        ranked = sorted(self.examples, key=lambda p: (rank[p], p))
+        chosen = ranked[: self.num_examples]
+        showing = [p for p in ranked if any(self.examples[p].ids)]
+        if showing and showing[0] not in chosen:
+            chosen[-1] = showing[0]
         return tuple(self.examples[p] for p in sorted(chosen))
 
     def _by_distance(self, position: int) -> dict[int, float]:
