@@ -153,7 +153,7 @@ class Tracks:
         if len(dimensions) > 1:
             raise InputError("the frames of labels must be all 2-D or all 3-D.")
         axes = "tzyx" if dimensions == {3} else "tyx"
-        table = [np.concatenate(column) for column in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 6
+        table: list[Any] = [np.concatenate(c) for c in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 6
         track, at, centroid, area, intensity, sure = table
         known = {int(c): tuple(p) for c, p in (parents or {}).items()}
         return cls(track, at, centroid, area, intensity, sure, known, axes, tuple(scale), tuple(units))
