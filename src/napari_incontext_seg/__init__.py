@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.stack import Stack as Stack
+    from .core.tracks import Tracks as Tracks
     from .core.types import Context as Context
     from .core.types import Example as Example
     from .core.types import Predictor as Predictor
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from .infer.predictor import load_predictor as load_predictor
     from .infer.propagate import propagate as propagate
     from .infer.propagate import segment_images as segment_images
+    from .infer.track import track as track
+    from .infer.track import track_labels as track_labels
     from .infer.tuning import tune as tune
     from .io.labels import LabelWriter as LabelWriter
     from .io.samples import sample as sample
@@ -36,6 +39,7 @@ _HOMES = {
     "Predictor": "core.types",
     "Segmentation": "core.types",
     "Stack": "core.stack",
+    "Tracks": "core.tracks",
     "load_predictor": "infer.predictor",
     "open_images": "io.stacks",
     "open_labels": "io.stacks",
@@ -44,6 +48,8 @@ _HOMES = {
     "sample": "io.samples",
     "segment_images": "infer.propagate",
     "stack_from_array": "io.stacks",
+    "track": "infer.track",
+    "track_labels": "infer.track",
     "tune": "infer.tuning",
 }
 __all__ = [*_HOMES, "__version__"]
