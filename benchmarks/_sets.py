@@ -49,6 +49,11 @@ class AnnotatedSet:
     def predicted_kind(self) -> Kind:
         return "semantic" if self.label_kind == "semantic" else "instance"
 
+    @property
+    def is_video(self) -> bool:
+        """Whether this is a video of few objects with colours of their own."""
+        return self.name.startswith(VIDEO)
+
     @cached_property
     def truth(self) -> list[NDArray[np.int64]]:
         """Class maps (Y, X): the ids themselves, or 1 where there is any object."""
