@@ -201,3 +201,29 @@ def test_the_library_is_loaded_only_when_objects_compete() -> None:
         "link(np.pad(np.ones((2, 3, 3), int), ((0, 0), (2, 2), (2, 2)))); print('pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_well_known_objects_that_run_together_are_parted_again() -> None:
+    apart = [frame([(40, 30 + t, 9), (40, 56 - t, 9)]) for t in range(7)]
+    touching = [f if t < 5 else (f > 0).astype(np.uint32) for t, f in enumerate(apart)]  # one blob from frame 5 on
+    parted: dict[int, NDArray[np.uint32]] = {}
+
+    class Frames(list):
+        def __getitem__(self, t):
+            return parted.get(t, super().__getitem__(t))
+
+    given = Frames(touching)
+    linking = link(given, part=parted.__setitem__)
+    assert linking.table().ids == (1, 2)
+    assert sorted(parted) == [5, 6]
+    for t, labels in parted.items():
+        assert (linking.apply(labels, t) != apart[t]).mean() < 0.01
+    assert link(touching).table().end(2) == 4  # labels that may not be changed stay as they are
+
+
+def test_one_cell_that_was_two_pieces_stays_one_where_it_has_no_waist() -> None:
+    pieces = frame([(40, 50, 12)])
+    pieces[:, 51:][pieces[:, 51:] > 0] = 2
+    parted: list[int] = []
+    link([pieces] * 4 + [frame([(40, 50, 12)])] * 3, part=lambda t, _: parted.append(t))
+    assert not parted

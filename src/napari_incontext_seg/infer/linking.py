@@ -17,6 +17,7 @@ from .assignment import assign
 from .identity import Confirmed, Identities
 from .lineage import Nodes, close_gaps, divide, number_tracks
 from .motion import Motion, Vectors, diameters, estimate_motion, frame_drift, overlap_counts, volume
+from .parting import FOUNDED, find_fused, part_fused
 
 DISTANCE = 4.5  # cost of an object found `max_distance` from where it was expected: three standard deviations
 LOOKS = 2.0  # most that a change of area, or of brightness, costs: a cell that rounds up is still the same
@@ -97,6 +98,7 @@ def link(
     divisions: bool = True,
     confirmed: Iterable[Confirmed] = (),
     named: Mapping[int, Collection[int]] | None = None,
+    part: Callable[[int, NDArray[np.uint32]], None] | None = None,
     on_frame: Callable[[int], None] | None = None,
 ) -> Linking:
     """Link the objects of neighbouring frames in time, or of neighbouring planes in z.
@@ -132,6 +134,9 @@ def link(
         (frame, id, later frame, id) of links that must be; two from one object to a later frame are a division.
     named
         Frame -> ids in it that are names: these ids become the track ids.
+    part
+        Called with a frame's number and its new labels where well-known objects had run together into one, which was
+        parted: ``frames`` must give these labels from then on. None: labels stay as they are. In time only.
     on_frame
         Called with the number of each frame that is done.
 
@@ -147,7 +152,7 @@ def link(
         raise InputError(f"max_gap must be 0 or more and max_distance above 0; got {max_gap} and {max_distance}.")
     identities = Identities(confirmed, named)
     motion = estimate_motion(frames, images, spacing_zyx, max_distance) if along == "t" else None
-    nodes, objects, drift = _link_frames(frames, images, confidence, spacing_zyx, motion, identities, on_frame)
+    nodes, objects, drift = _link_frames(frames, images, confidence, spacing_zyx, motion, identities, part, on_frame)
     if motion is not None:
         if divisions:
             divide(nodes, motion, identities)
@@ -189,37 +194,72 @@ class _Frame:
     objects: Objects
     velocity: Vectors  # (N, 3) pixels, the last step of each object less the drift
     chains: NDArray[np.int64]  # (N,) group of what a person has said, carried along
+    age: NDArray[np.int64]  # (N,) for how many frames each has been followed
+
+    @classmethod
+    def of(cls, labels: NDArray[Any], image: Any, objects: Objects, said: NDArray[np.int64]) -> _Frame:
+        """A frame of which nothing is known yet but what a person has said."""
+        age = np.where(said >= 0, FOUNDED, 1)
+        return cls(labels, image, objects, np.zeros((len(objects), 3)), said.copy(), age)
+
+    def follow(self, last: _Frame, before: NDArray[np.int64], drift: Vectors) -> None:
+        """Take over what is known of the objects from the frame before."""
+        linked = np.flatnonzero(before >= 0)
+        earlier = before[linked]
+        self.velocity[linked] = self.objects.centroid[linked] - last.objects.centroid[earlier] - drift
+        self.chains[linked] = np.maximum(self.chains[linked], last.chains[earlier])
+        self.age[linked] = np.maximum(self.age[linked], last.age[earlier] + 1)
 
 
 def _link_frames(
     frames: Sequence[Any], images: Sequence[Any] | None, confidence: Sequence[Any] | None, spacing: Vectors,
-    motion: Motion | None, identities: Identities, on_frame: Callable[[int], None] | None,
+    motion: Motion | None, identities: Identities, part: Callable[[int, NDArray[np.uint32]], None] | None,
+    on_frame: Callable[[int], None] | None,
 ) -> tuple[Nodes, list[Objects], Vectors]:  # fmt: skip
     """Link each frame to the one before; what is chosen goes into `Nodes`."""
     nodes, objects, drift = Nodes(spacing), [], np.zeros((len(frames), 3))
     last: _Frame | None = None
     for t in range(len(frames)):
-        labels, image = np.asarray(frames[t]), None if images is None else images[t]
-        table = measure_objects(labels, image, None if confidence is None else confidence[t])
-        if last is not None and labels.shape != last.labels.shape:
-            raise InputError(f"frame {t} has shape {labels.shape}, the frame before {last.labels.shape}.")
-        here = identities.of(t, table.ids)
-        now = _Frame(labels, image, table, np.zeros((len(table), 3)), here.copy())
-        before, sure = np.full(len(table), -1), np.full(len(table), np.nan)
+        image, sureness = (None if maps is None else maps[t] for maps in (images, confidence))
+        now = _frame(t, np.asarray(frames[t]), image, sureness, identities)
+        before, sure = np.full(len(now.objects), -1), np.full(len(now.objects), np.nan)
         if last is not None:
-            if motion is not None and len(table) and len(last.objects):
-                drift[t] = frame_drift((last.labels, labels), None if images is None else (last.image, image))
+            if now.labels.shape != last.labels.shape:
+                raise InputError(f"frame {t} has shape {now.labels.shape}, the frame before {last.labels.shape}.")
+            if motion is not None and len(now.objects) and len(last.objects):
+                pair = None if images is None else (last.image, image)
+                drift[t] = frame_drift((last.labels, now.labels), pair)
             before, sure = _link_pair(t, last, now, drift[t], spacing, motion, identities)
-            linked = np.flatnonzero(before >= 0)
-            now.velocity[linked] = table.centroid[linked] - last.objects.centroid[before[linked]] - drift[t]
-            now.chains[linked] = np.maximum(here[linked], last.chains[before[linked]])
-        nodes.add(t, table, before, sure, here, drift[t], now.velocity)
-        objects.append(table)
+            if part is not None and motion is not None:
+                labels = _parted(last, now, before, drift[t] + motion.persistence * last.velocity, spacing)
+                if labels is not None:
+                    part(t, labels)
+                    now = _frame(t, labels, image, sureness, identities)
+                    before, sure = _link_pair(t, last, now, drift[t], spacing, motion, identities)
+            now.follow(last, before, drift[t])
+        here = identities.of(t, now.objects.ids)
+        nodes.add(t, now.objects, before, sure, here, drift[t], now.velocity)
+        objects.append(now.objects)
         last = now
         if on_frame is not None:
             on_frame(t)
     nodes.close()
     return nodes, objects, drift
+
+
+def _frame(t: int, labels: NDArray[Any], image: Any, confidence: Any, identities: Identities) -> _Frame:
+    objects = measure_objects(labels, image, confidence)
+    return _Frame.of(labels, image, objects, identities.of(t, objects.ids))
+
+
+def _parted(
+    last: _Frame, now: _Frame, before: NDArray[np.int64], moved: Vectors, spacing: Vectors
+) -> NDArray[np.uint32] | None:
+    """The labels of a frame without what ran together, None if nothing did; what a person annotated is not touched."""
+    tables = last.objects, now.objects
+    fused = find_fused(last.labels, now.labels, moved, tables, before, last.age)
+    fused = {column: rows for column, rows in fused.items() if now.chains[column] < 0}
+    return part_fused(last.labels, now.labels, moved, tables, fused, spacing) if fused else None
 
 
 def _link_pair(

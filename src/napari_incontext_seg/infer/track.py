@@ -197,14 +197,14 @@ def track(
         if on_plane is not None:
             on_plane()
     names = {p: numbered(labels[labels > 0])[0].tolist() for p, (labels, _) in given.items()}
-    frames = _stitched(spool.labels, grid, run.stack, names, linked=grid.depth is not None)
+    frames = _stitched(spool.labels, grid, run.stack, names, linked=grid.depth is not None, write=spool.write)
     named: dict[int, set[int]] = {}
     for position, ids in names.items():
         named.setdefault(grid.at(position)[0], set()).update(ids)
     linking = link(
         frames, images=_Images(run.stack, grid), confidence=_Maps(spool.confidence, grid),
         spacing=_spacing(stack, grid), max_distance=max_distance, max_gap=max_gap, divisions=divisions, named=named,
-        on_frame=None if on_plane is None else lambda _: on_plane(),
+        part=frames.replace, on_frame=None if on_plane is None else lambda _: on_plane(),
     )  # fmt: skip
     return Tracking(
         run.stack, linking, frozenset(annotations), run.context, grid, frames, spool.confidence, spool.folder
@@ -278,10 +278,11 @@ class _Spool:
                 for name, dtype in (("labels", np.uint32), ("confidence", np.float16))
             )
 
-    def write(self, position: int, labels: Labels, confidence: NDArray[np.float32]) -> None:
+    def write(self, position: int, labels: Labels, confidence: NDArray[np.float32] | None = None) -> None:
         with storing(self._path):
             self._labels[position] = labels
-            self._confidence[position] = confidence.astype(np.float16)
+            if confidence is not None:
+                self._confidence[position] = confidence.astype(np.float16)
 
     def labels(self, position: int) -> Labels:
         return np.asarray(self._labels[position])
@@ -302,15 +303,26 @@ def _apart(step: Step, given: tuple[Labels, NDArray[np.bool_]] | None, first: in
 class _Frames(Sequence[Any]):
     """The labels of each time point, read when asked for; their planes linked along z, where there is a linking."""
 
-    def __init__(self, read: Callable[[int], Labels], grid: TimeGrid, in_z: Sequence[Linking] | None) -> None:
-        self._read, self._grid, self._in_z = read, grid, in_z
+    def __init__(
+        self, read: Callable[[int], Labels], grid: TimeGrid, in_z: Sequence[Linking] | None,
+        write: Callable[[int, Labels], None] | None = None,
+    ) -> None:  # fmt: skip
+        self._read, self._grid, self._in_z, self._write = read, grid, in_z, write
+        self._replaced: set[int] = set()  # time points whose planes are as linked along z already
 
     def __len__(self) -> int:
         return self._grid.times
 
     def plane(self, t: int, z: int) -> Labels:
         plane = self._read(self._grid.position(t, z))
-        return plane if self._in_z is None else self._in_z[t].apply(plane, z)
+        return plane if self._in_z is None or t in self._replaced else self._in_z[t].apply(plane, z)
+
+    def replace(self, t: int, labels: Labels) -> None:
+        """Give these labels for a time point from now on."""
+        assert self._write is not None
+        for z, plane in enumerate(labels if labels.ndim == 3 else labels[None]):
+            self._write(self._grid.position(t, z), plane)
+        self._replaced.add(t)
 
     def __getitem__(self, t: Any) -> Any:
         if self._grid.depth is None:
@@ -353,11 +365,12 @@ class _Images(_Maps):
 
 
 def _stitched(
-    read: Callable[[int], Labels], grid: TimeGrid, stack: Stack, names: Mapping[int, list[int]], *, linked: bool
-) -> _Frames:
+    read: Callable[[int], Labels], grid: TimeGrid, stack: Stack, names: Mapping[int, list[int]], *, linked: bool,
+    write: Callable[[int, Labels], None] | None = None,
+) -> _Frames:  # fmt: skip
     """The labels of each time point; if ``linked``, profiles in neighbouring planes are made 3-D objects."""
     if not linked:
-        return _Frames(read, grid, None)
+        return _Frames(read, grid, None, write)
     at = {position: grid.at(position) for position in names}
     in_z = [
         link(
@@ -366,7 +379,7 @@ def _stitched(
         )
         for t in range(grid.times)
     ]  # fmt: skip
-    return _Frames(read, grid, in_z)
+    return _Frames(read, grid, in_z, write)
 
 
 def _spacing(stack: Stack, grid: TimeGrid) -> tuple[float, ...]:

@@ -1,0 +1,135 @@
+"""Objects that ran together in one frame are parted again where they were two before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..core.objects import Objects
+from .motion import Vectors, overlap_counts, volume
+
+FOUNDED = 3  # frames for which an object must have been followed to be believed in; one annotated is at once
+COVERED = 0.5  # share of an object that must lie on what it has run together with
+WHOLE = 0.75  # least area of what ran together, in that of its parts before
+PART = 0.3  # a part that has shrunk to less than this is none
+NECK = 0.8  # deepest point of the cut, in the depth of the shallower part: a cell without a waist is one
+CORE = 0.5  # share of its largest distance to the rim at which an object's core begins
+
+
+def find_fused(
+    before: NDArray[Any], after: NDArray[Any], moved: Vectors, tables: tuple[Objects, Objects],
+    links: NDArray[np.int64], age: NDArray[np.int64],
+) -> dict[int, list[int]]:  # fmt: skip
+    """Find objects that several well-known objects of the frame before have run together into.
+
+    Parameters
+    ----------
+    before, after
+        (Z, Y, X) or (Y, X) labels of neighbouring frames.
+    moved
+        (N, 3) pixels by which objects of the frame before have moved.
+    tables
+        Of both frames.
+    links
+        (M,) number in the frame before of each object, -1 for none.
+    age
+        (N,) for how many frames each object of the frame before has been followed.
+
+    Returns
+    -------
+    dict
+        Number of an object -> numbers, in the frame before, of all that it consists of.
+    """
+    a, b = tables
+    lost = np.setdiff1d(np.flatnonzero(age >= FOUNDED), links)
+    if not len(lost):
+        return {}
+    rows, columns, shared = overlap_counts(volume(before), volume(after), moved)
+    inside = shared >= COVERED * a.area[rows]
+    home = dict(zip(rows[inside].tolist(), columns[inside].tolist(), strict=True))
+    fused: dict[int, list[int]] = {}
+    for row in lost.tolist():
+        if row in home:
+            fused.setdefault(home[row], []).append(row)
+    found = {}
+    for column, parts in fused.items():
+        first = int(links[column])
+        if first >= 0 and age[first] >= FOUNDED and home.get(first) == column:
+            parts = [first, *parts]
+            if b.area[column] >= WHOLE * a.area[parts].sum():
+                found[column] = parts
+    return found
+
+
+def part_fused(
+    before: NDArray[Any], after: NDArray[Any], moved: Vectors, tables: tuple[Objects, Objects],
+    fused: Mapping[int, Sequence[int]], spacing: Vectors,
+) -> NDArray[np.uint32]:  # fmt: skip
+    """Return the labels of a frame in which fused objects are parted; the first part keeps the id, others get new ones.
+
+    The cut follows a watershed of the distance to the rim, from the cores of the objects as they were, where they
+    have moved to. Where there is no waist, or a part would be a sliver, nothing is cut.
+    """
+    from skimage.segmentation import watershed
+
+    flat = after.ndim == 2
+    before, parted = volume(before), volume(after).astype(np.uint32)
+    unused = int(parted.max(initial=0)) + 1
+    for column, rows in fused.items():
+        mask = parted == tables[1].ids[column]
+        box = tuple(ndimage.find_objects(mask.astype(np.uint8))[0])
+        markers = _markers(before, tables[0], rows, moved, mask[box], box, spacing)
+        depth = _depth(mask[box], spacing)
+        parts = watershed(-depth, markers, mask=mask[box])
+        sizes = np.bincount(parts.ravel(), minlength=len(rows) + 1)[1:]
+        if (sizes < PART * tables[0].area[list(rows)]).any() or not _has_waist(parts, depth):
+            continue
+        ids = np.array([0, tables[1].ids[column], *range(unused, unused + len(rows) - 1)], np.uint32)
+        parted[box] = np.where(mask[box], ids[parts], parted[box])
+        unused += len(rows) - 1
+    return parted[0] if flat else parted
+
+
+def _markers(
+    before: NDArray[Any], table: Objects, rows: Sequence[int], moved: Vectors, mask: NDArray[np.bool_],
+    box: tuple[slice, ...], spacing: Vectors,
+) -> NDArray[np.int32]:  # fmt: skip
+    """Where the core of each object lies now, inside the mask (Z, Y, X) of what they ran together into: 1, 2, ..."""
+    markers = np.zeros(mask.shape, np.int32)
+    corner = np.array([s.start for s in box])
+    for number, row in enumerate(rows, start=1):
+        own = before == table.ids[row]
+        around = tuple(ndimage.find_objects(own.astype(np.uint8))[0])
+        depth = _depth(own[around], spacing)
+        at = np.argwhere(depth >= CORE * depth.max()) + [s.start for s in around]
+        at = at + np.rint(moved[row]).astype(int) - corner
+        at = at[((at >= 0) & (at < mask.shape)).all(axis=1)]
+        at = at[mask[tuple(at.T)]]
+        markers[tuple(at.T)] = number
+    return markers
+
+
+def _has_waist(parts: NDArray[np.int32], depth: NDArray[np.float64]) -> bool:
+    """Whether the cut between parts (Z, Y, X) is shallower than each of them."""
+    deepest = ndimage.maximum(depth, parts, range(1, int(parts.max()) + 1))
+    highest, lowest = (
+        ndimage.maximum_filter(parts, 3),
+        ndimage.minimum_filter(np.where(parts > 0, parts, parts.max()), 3),
+    )
+    cut = (highest != lowest) & (parts > 0)
+    return not cut.any() or bool(depth[cut].max() <= NECK * np.min(deepest))
+
+
+def _depth(mask: NDArray[np.bool_], spacing: Vectors) -> NDArray[np.float64]:
+    """Distance to the rim (Z, Y, X), in units of the spacing; a mask of one plane has no rim above or below."""
+    padded = np.pad(mask, [(0, 0) if mask.shape[0] == 1 else (1, 1), (1, 1), (1, 1)])
+    if mask.shape[0] == 1:
+        depth = ndimage.distance_transform_edt(padded[0], sampling=spacing[1:])[None, 1:-1, 1:-1]
+    else:
+        depth = ndimage.distance_transform_edt(padded, sampling=spacing)[1:-1, 1:-1, 1:-1]
+    result: NDArray[np.float64] = depth
+    return result
