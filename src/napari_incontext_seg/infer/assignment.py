@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+NOBODY = -1  # number of a row and of a column that are none
+
 
 def assign(
     rows: NDArray[np.int64], columns: NDArray[np.int64], costs: NDArray[np.float64], limit: float
@@ -53,16 +55,18 @@ def _solve(
     from laptrack import LapTrack  # here, not above: it brings pandas and networkx, which take seconds to import
 
     at = {pair: k for k, pair in enumerate(zip(rows.tolist(), columns.tolist(), strict=True))}
+    # laptrack adds the least cost of a frame to that of a link: with a pair of cost 0 in every frame, a link is made
+    # where it costs less than an end and a beginning, which is what `limit` says
+    prices = {**{pair: float(costs[k]) for pair, k in at.items()}, (NOBODY, NOBODY): 0.0}
 
     def cost(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-        k = at.get((int(a[0]), int(b[0])))
-        return np.inf if k is None else costs[k]
+        return prices.get((int(a[0]), int(b[0])), np.inf)
 
     coordinates: list[NDArray[np.float64]] = []
     order = np.argsort(groups, kind="stable")
     for members in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
         sides = (np.unique(rows[members]), np.unique(columns[members]))
-        coordinates += [np.asarray(side, float)[:, None] for side in sides]
+        coordinates += [np.append(side, NOBODY).astype(float)[:, None] for side in sides]
         coordinates.append(np.empty((0, 1)))  # an empty frame, so that groups do not meet
     settings: dict[str, Any] = {
         "metric": cost, "cutoff": limit, "track_start_cost": limit / 2, "track_end_cost": limit / 2,
@@ -70,4 +74,5 @@ def _solve(
     }  # fmt: skip
     solver = LapTrack(**settings)
     edges = solver.predict(coordinates).edges()
-    return [at[int(coordinates[a[0]][a[1], 0]), int(coordinates[b[0]][b[1], 0])] for a, b in edges]
+    pairs = [(int(coordinates[a[0]][a[1], 0]), int(coordinates[b[0]][b[1], 0])) for a, b in edges]
+    return [at[pair] for pair in pairs if pair in at]

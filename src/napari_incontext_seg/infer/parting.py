@@ -60,16 +60,18 @@ def find_fused(
         first = int(links[column])
         if first >= 0 and age[first] >= FOUNDED and home.get(first) == column:
             parts = [first, *parts]
-            if b.area[column] >= WHOLE * a.area[parts].sum():
-                found[column] = parts
+        if len(parts) > 1 and b.area[column] >= WHOLE * a.area[parts].sum():
+            found[column] = parts
     return found
 
 
 def part_fused(
     before: NDArray[Any], after: NDArray[Any], moved: Vectors, tables: tuple[Objects, Objects],
     fused: Mapping[int, Sequence[int]], spacing: Vectors,
-) -> NDArray[np.uint32]:  # fmt: skip
-    """Return the labels of a frame in which fused objects are parted; the first part keeps the id, others get new ones.
+) -> NDArray[np.uint32] | None:  # fmt: skip
+    """Return the labels of a frame in which fused objects are parted, None if none is.
+
+    The first part keeps the id, others get new ones.
 
     The cut follows a watershed of the distance to the rim, from the cores of the objects as they were, where they
     have moved to. Where there is no waist, or a part would be a sliver, nothing is cut.
@@ -78,7 +80,7 @@ def part_fused(
 
     flat = after.ndim == 2
     before, parted = volume(before), volume(after).astype(np.uint32)
-    unused = int(parted.max(initial=0)) + 1
+    first = unused = int(parted.max(initial=0)) + 1
     for column, rows in fused.items():
         mask = parted == tables[1].ids[column]
         box = tuple(ndimage.find_objects(mask.astype(np.uint8))[0])
@@ -91,6 +93,8 @@ def part_fused(
         ids = np.array([0, tables[1].ids[column], *range(unused, unused + len(rows) - 1)], np.uint32)
         parted[box] = np.where(mask[box], ids[parts], parted[box])
         unused += len(rows) - 1
+    if unused == first:
+        return None
     return parted[0] if flat else parted
 
 
