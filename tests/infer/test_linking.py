@@ -145,6 +145,20 @@ def test_named_frames_give_tracks_their_ids() -> None:
     assert swapped.table().ids == (17, 30)
 
 
+def test_a_correction_reaches_back_to_where_the_track_went_wrong() -> None:
+    """Two discs come close in frame 5 and part again: whether they crossed or turned, the user tells in frame 10."""
+    meeting = [abs(5 - t) * 4.0 + 6 for t in range(11)]
+    frames = [frame([(40, 50 - d, 5), (40, 50 + d, 5)]) for d in meeting]
+    turned = link(frames, named={0: [1, 2], 10: [1, 2]})
+    assert [t.tolist() for t in turned.tracks] == [[1, 2]] * 11
+    given = [*frames[:10], np.array([0, 2, 1], np.uint32)[frames[10]]]
+    crossed = link(given, named={0: [1, 2], 10: [1, 2]})
+    assert crossed.tracks[10].tolist() == [1, 2]
+    changed = [t for t in range(1, 10) if crossed.tracks[t].tolist() != [1, 2]]
+    assert changed[0] in (5, 6)  # where they met, not where it was told
+    assert changed == list(range(changed[0], 10))
+
+
 def test_contradictions_are_told() -> None:
     frames = [frame([(20, 20, 6), (50, 50, 6)])] * 3
     with pytest.raises(InputError, match="both said to be the same track"):

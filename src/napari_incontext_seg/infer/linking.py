@@ -18,6 +18,7 @@ from .identity import Confirmed, Identities
 from .lineage import Nodes, close_gaps, divide, number_tracks
 from .motion import Motion, Vectors, diameters, estimate_motion, frame_drift, overlap_counts, volume
 from .parting import FOUNDED, find_fused, part_fused
+from .untangling import untangle
 
 DISTANCE = 4.5  # cost of an object found `max_distance` from where it was expected: three standard deviations
 LOOKS = 2.0  # most that a change of area, or of brightness, costs: a cell that rounds up is still the same
@@ -154,6 +155,7 @@ def link(
     motion = estimate_motion(frames, images, spacing_zyx, max_distance) if along == "t" else None
     nodes, objects, drift = _link_frames(frames, images, confidence, spacing_zyx, motion, identities, part, on_frame)
     if motion is not None:
+        untangle(nodes, motion)
         if divisions:
             divide(nodes, motion, identities)
         close_gaps(nodes, motion, max_gap, identities)
@@ -226,9 +228,9 @@ def _link_frames(
         if last is not None:
             if now.labels.shape != last.labels.shape:
                 raise InputError(f"frame {t} has shape {now.labels.shape}, the frame before {last.labels.shape}.")
-            if motion is not None and len(now.objects) and len(last.objects):
+            if motion is not None:
                 pair = None if images is None else (last.image, image)
-                drift[t] = frame_drift((last.labels, now.labels), pair)
+                drift[t] = frame_drift((last.labels, now.labels), pair, (last.objects, now.objects))
             before, sure = _link_pair(t, last, now, drift[t], spacing, motion, identities)
             if part is not None and motion is not None:
                 labels = _parted(last, now, before, drift[t] + motion.persistence * last.velocity, spacing)

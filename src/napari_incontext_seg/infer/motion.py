@@ -18,6 +18,7 @@ Vectors = NDArray[np.float64]
 
 REGISTERED = 256  # samples along an axis in which drift is looked for; larger frames are averaged down to this
 GAIN = 0.02  # by how much a drift must raise the correlation of two frames to be believed
+MAJORITY = 0.5  # share of objects that must follow a drift
 SAMPLED = 12  # places in a series where motion is estimated
 TYPICAL_AREA = 0.15  # least spread of log area between frames that counts as usual
 REACH = (0.75, 2.5)  # least and largest distance, in diameters, at which an object is looked for again
@@ -130,14 +131,24 @@ def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
-def frame_drift(labels: Sequence[NDArray[Any]], images: Sequence[Any] | None) -> Vectors:
-    """The drift between two frames, by their images (channels are averaged) or, without any, by their labels."""
+def frame_drift(
+    labels: Sequence[NDArray[Any]], images: Sequence[Any] | None, tables: tuple[Objects, Objects]
+) -> Vectors:
+    """The drift between two frames, by their images (channels are averaged) or, without any, by their labels.
+
+    A drift that does not bring most objects nearer to one of the next frame is not believed: 0 then.
+    """
+    a, b = (table.centroid for table in tables)
+    if not len(a) or not len(b):
+        return np.zeros(3)
     if images is None:
-        return find_drift(*(frame > 0 for frame in labels))
-    grey = [np.asarray(i) for i in images]
-    return find_drift(
-        *(i.mean(axis=-1) if i.ndim > np.ndim(frame) else i for i, frame in zip(grey, labels, strict=True))
-    )
+        drift = find_drift(*(frame > 0 for frame in labels))
+    else:
+        grey = [np.asarray(i) for i in images]
+        drift = find_drift(*(i.mean(axis=-1) if i.ndim > f.ndim else i for i, f in zip(grey, labels, strict=True)))
+    there = cKDTree(b)
+    nearer = there.query(a + drift)[0] < there.query(a)[0]
+    return drift if nearer.mean() > MAJORITY else np.zeros(3)
 
 
 def estimate_motion(
@@ -166,7 +177,7 @@ def estimate_motion(
                 continue
             (labels_a, a), (labels_b, b) = tables[-2:]
             pair = None if images is None else (images[t - 1], images[t])
-            drift = frame_drift((np.asarray(labels_a), np.asarray(labels_b)), pair)
+            drift = frame_drift((np.asarray(labels_a), np.asarray(labels_b)), pair, (a, b))
             i, j = _mutual_nearest((a.centroid + drift) * spacing, b.centroid * spacing)
             step = (b.centroid[j] - a.centroid[i] - drift) * spacing
             steps.append(np.linalg.norm(step, axis=1))
