@@ -15,6 +15,7 @@ from .demo import demo
 from .examples import app as examples_app
 from .info import info
 from .propagate import propagate
+from .track import track
 from .train import train
 from .tune import tune
 from .weights import app as weights_app
@@ -45,6 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(propagate)
+app.command()(track)
 app.command()(demo)
 app.command()(tune)
 app.command()(train)

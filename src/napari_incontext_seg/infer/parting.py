@@ -16,7 +16,7 @@ FOUNDED = 3  # frames for which an object must have been followed to be believed
 COVERED = 0.5  # share of an object that must lie on what it has run together with
 WHOLE = 0.75  # least area of what ran together, in that of its parts before
 PART = 0.3  # a part that has shrunk to less than this is none
-NECK = 0.8  # deepest point of the cut, in the depth of the shallower part: a cell without a waist is one
+NECK = 0.9  # deepest point of the cut, in the depth of the shallower part: a cell without a waist is one
 CORE = 0.5  # share of its largest distance to the rim at which an object's core begins
 
 
@@ -86,9 +86,8 @@ def part_fused(
         box = tuple(ndimage.find_objects(mask.astype(np.uint8))[0])
         markers = _markers(before, tables[0], rows, moved, mask[box], box, spacing)
         depth = _depth(mask[box], spacing)
-        parts = watershed(-depth, markers, mask=mask[box])
-        sizes = np.bincount(parts.ravel(), minlength=len(rows) + 1)[1:]
-        if (sizes < PART * tables[0].area[list(rows)]).any() or not _has_waist(parts, depth):
+        parts = _joined(watershed(-depth, markers, mask=mask[box]), depth)
+        if parts.max() < 2 or _least_share(parts, tables[0].area[list(rows)]) < PART:
             continue
         ids = np.array([0, tables[1].ids[column], *range(unused, unused + len(rows) - 1)], np.uint32)
         parted[box] = np.where(mask[box], ids[parts], parted[box])
@@ -117,15 +116,27 @@ def _markers(
     return markers
 
 
-def _has_waist(parts: NDArray[np.int32], depth: NDArray[np.float64]) -> bool:
-    """Whether the cut between parts (Z, Y, X) is shallower than each of them."""
-    deepest = ndimage.maximum(depth, parts, range(1, int(parts.max()) + 1))
-    highest, lowest = (
-        ndimage.maximum_filter(parts, 3),
-        ndimage.minimum_filter(np.where(parts > 0, parts, parts.max()), 3),
-    )
-    cut = (highest != lowest) & (parts > 0)
-    return not cut.any() or bool(depth[cut].max() <= NECK * np.min(deepest))
+def _joined(parts: NDArray[np.int32], depth: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Join parts (Z, Y, X) without a waist between them: the cut is nearly as deep as the shallower of the two."""
+    count = int(parts.max())
+    deepest = np.concatenate([[0], ndimage.maximum(depth, parts, range(1, count + 1))])
+    cuts = np.zeros((count + 1, count + 1))
+    for axis in range(parts.ndim):
+        one, other = (np.moveaxis(parts, axis, 0)[s] for s in (slice(1, None), slice(None, -1)))
+        level = np.minimum(*(np.moveaxis(depth, axis, 0)[s] for s in (slice(1, None), slice(None, -1))))
+        meet = (one != other) & (one > 0) & (other > 0)
+        pair = np.sort(np.stack([one[meet], other[meet]]), axis=0)
+        np.maximum.at(cuts, (pair[0], pair[1]), level[meet])
+    joined = parts
+    for a, b in np.argwhere(cuts > NECK * np.minimum.outer(deepest, deepest)).tolist():
+        joined = np.where(joined == b, a, joined)
+    return joined.astype(np.int32)
+
+
+def _least_share(parts: NDArray[np.int32], areas: NDArray[np.int64]) -> float:
+    """The least area of a part, in that of the object it was; parts joined to others do not count."""
+    sizes = np.bincount(parts.ravel(), minlength=len(areas) + 1)[1:]
+    return float((sizes / areas)[sizes > 0].min())
 
 
 def _depth(mask: NDArray[np.bool_], spacing: Vectors) -> NDArray[np.float64]:

@@ -1,0 +1,180 @@
+"""``incontext-seg track``: annotated planes of a time-lapse or z-stack in, objects with one id throughout out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from .options import (
+    AnnotatedOption,
+    AxesOption,
+    ChannelsOption,
+    DeviceOption,
+    EnsembleOption,
+    ExamplesOption,
+    IgnoreOption,
+    ModelOption,
+    QualityOption,
+    parse_numbers,
+)
+from .progress import progress_bar
+from .propagate import predictor_of
+from .shown import show_stack
+
+if TYPE_CHECKING:
+    from ..infer.track import Tracking
+    from ..session.tracking import TrackingReport
+
+
+def track(
+    out: Annotated[
+        Path,
+        typer.Option(help="OUT.tif or OUT.zarr: labels, table, lineage; OUT.geff; a folder: Cell Tracking Challenge."),
+    ],
+    image: Annotated[
+        Path | None, typer.Argument(help="Time-lapse, z-stack or both; may be left out with --masks.", metavar="IMAGE")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels of the annotated slices, one id an object: as for propagate.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Link these masks and paint nothing: one id an object in every slice.")
+    ] = None,
+    examples: ExamplesOption = None,
+    annotated: AnnotatedOption = None,
+    stitch: Annotated[
+        bool | None,
+        typer.Option("--stitch/--no-stitch", help="Masks: link along z first; default: where there is no t."),
+    ] = None,
+    divisions: Annotated[bool, typer.Option("--divisions/--no-divisions", help="Whether objects may divide.")] = True,
+    max_distance: Annotated[
+        float | None,
+        typer.Option(min=0, help="How far an object may be from where it is expected; default: estimated."),
+    ] = None,
+    max_gap: Annotated[int, typer.Option(min=0, help="For how many frames an object may be missing.")] = 1,
+    model: ModelOption = "auto",
+    device: DeviceOption = "auto",
+    ensemble: EnsembleOption = "feature",
+    quality: QualityOption = "balanced",
+    ignore_label: IgnoreOption = None,
+    axes: AxesOption = None,
+    channels: ChannelsOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on standard output.")] = False,
+) -> None:
+    """Find the objects of annotated slices in all others; follow them through time, with divisions, or through z."""
+    from ..io.paths import input_files
+    from ..io.storing import check_apart, check_free
+    from ..session.tracking import tracking_files, write_tracking
+
+    out = out.expanduser()
+    check_what_is_given(image, labels, masks, examples)
+    inputs = [given for given in (image, labels, masks, examples) if given is not None]
+    check_apart(tracking_files(out), [file for given in inputs for file in input_files(given)])
+    for file in tracking_files(out):
+        check_free(file, overwrite)
+    chosen = parse_numbers(channels, "--channels") if channels is not None else None
+    settings: dict[str, Any] = {
+        "max_distance": max_distance, "max_gap": max_gap, "divisions": divisions, "annotated": annotated,
+        "ensemble": ensemble, "quality": quality, "recolour": None, "tune": None, "ignore_label": ignore_label,
+        "axes": axes, "channels": chosen,
+    }  # fmt: skip
+    if masks is not None:
+        found, dtype, record = link_masks(masks, image, settings, stitch=stitch)
+    else:
+        assert image is not None
+        found, dtype, record = paint_and_link(image, labels, examples, settings, model=model, device=device, at=out)
+    with progress_bar(len(found), "slices written") as advance:
+        report = write_tracking(
+            found, out, dtype=dtype, overwrite=overwrite, provenance=record, on_frame=advance
+        )  # fmt: skip
+    tell(report, found, as_json)
+
+
+def check_what_is_given(image: Path | None, labels: Path | None, masks: Path | None, examples: Path | None) -> None:
+    """Raise InputError unless there are masks to link, or an image and something to paint by."""
+    if masks is not None and (labels is not None or examples is not None):
+        raise InputError("--masks are linked as they are: leave out --labels and --examples, which show what to paint.")
+    if masks is None and (image is None or (labels is None and examples is None)):
+        raise InputError(
+            "give an IMAGE with --labels (or --examples) to paint and follow objects, or --masks to follow."
+        )
+
+
+def paint_and_link(
+    image: Path, labels: Path | None, examples: Path | None, settings: dict[str, Any], *, model: str, device: str,
+    at: Path,
+) -> tuple[Tracking, Any, dict[str, Any]]:  # fmt: skip
+    """Paint the objects of every slice and link them."""
+    from ..infer.track import TimeGrid
+    from ..infer.track import track as start
+    from ..io.stacks import open_labels, open_stack
+    from ..session.report import provenance
+
+    stack = open_stack(image, axes=settings["axes"], channels=settings["channels"])
+    grid = TimeGrid.of(stack)
+    label_stack = open_labels(labels) if labels is not None else None
+    shown = show_stack(
+        stack, label_stack, examples, annotated=settings["annotated"], kind="instance",
+        ignore_label=settings["ignore_label"],
+    )  # fmt: skip
+    predictor = predictor_of(settings, model, device, None)
+    folder = next(f for f in at.absolute().parents if f.is_dir())
+    with progress_bar(len(stack) + grid.times, "slices") as advance:
+        found = start(
+            stack, shown.annotations, predictor, max_distance=settings["max_distance"], max_gap=settings["max_gap"],
+            divisions=settings["divisions"], ignore_label=shown.ignore_label, context=shown.context, folder=folder,
+            on_plane=advance,
+        )  # fmt: skip
+    assert found.context is not None
+    record = provenance(predictor, found.context, settings)
+    return found, label_stack.data.dtype if label_stack is not None else None, record
+
+
+def link_masks(
+    masks: Path, image: Path | None, settings: dict[str, Any], *, stitch: bool | None
+) -> tuple[Tracking, Any, dict[str, Any]]:
+    """Link masks; ``axes`` are those of both."""
+    from dataclasses import replace
+
+    from ..infer.track import TimeGrid, track_labels
+    from ..io.stacks import open_labels, open_stack
+
+    given = open_labels(masks)
+    seen = open_stack(image, axes=settings["axes"], channels=settings["channels"]) if image is not None else None
+    if settings["axes"] is not None and seen is None:
+        given = replace(given, axes=settings["axes"])
+    elif seen is not None and len(seen) == len(given):
+        given = replace(given, axes="".join(a for a in seen.axes if a not in "cs"))
+    with progress_bar(TimeGrid.of(given).times, "frames") as advance:
+        found = track_labels(
+            given, seen, stitch=stitch, max_distance=settings["max_distance"], max_gap=settings["max_gap"],
+            divisions=settings["divisions"], on_plane=advance,
+        )  # fmt: skip
+    return found, given.data.dtype, {"linked": str(masks), "settings": settings}
+
+
+def tell(report: TrackingReport, found: Tracking, as_json: bool) -> None:
+    """Print the report."""
+    if as_json:
+        print(json.dumps(report.as_dict(), indent=2))
+        return
+    tracks, motion = report.tracks, found.linking.motion
+    if not tracks.frame.any():
+        print(f"{len(tracks.ids)} 3-D objects in {report.frames} slices (a time-lapse? Then say --axes tyx)")
+    else:
+        gaps = sum(len(tracks.gaps(i)) for i in tracks.ids)
+        print(
+            f"{len(tracks.ids)} tracks, {len(tracks.divisions)} divisions, {gaps} gaps closed in {report.frames} slices"
+        )
+        if motion is not None:
+            print(f"objects are {motion.diameter:.3g} across and were looked for within {motion.max_distance:.3g}")
+    if report.least_sure:
+        links = (f"track {i} into frame {t} ({c:.2f})" for i, t, c in report.least_sure)
+        print("least sure links: " + ", ".join(links))
+    for file in report.files:
+        print(f"wrote {file}")

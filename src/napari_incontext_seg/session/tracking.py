@@ -1,0 +1,146 @@
+"""What tracking found, written to files: labels whose ids are the tracks, tables, the lineage as a picture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.tracks import Tracks
+from ..errors import InputError
+from ..infer.track import Tracking
+from ..io.labels import LabelWriter, label_files
+from ..io.paths import stem
+from ..io.storing import check_free
+from .report import LEAST_SURE
+
+GEFF = ".geff"
+
+
+@dataclass
+class TrackingReport:
+    """What was found, the files, and the links to look at first."""
+
+    out: Path
+    frames: int
+    tracks: Tracks
+    least_sure: list[tuple[int, int, float]]
+    seconds: float = 0.0
+    files: list[Path] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        tracks = self.tracks
+        return {
+            "out": str(self.out),
+            "files": [str(f) for f in self.files],
+            "frames": self.frames,
+            "objects": len(tracks),
+            "tracks": len(tracks.ids),
+            "divisions": {str(mother): list(daughters) for mother, daughters in tracks.divisions.items()},
+            "gaps": {str(i): gaps for i in tracks.ids if (gaps := tracks.gaps(i))},
+            "least_sure": [{"track": i, "frame": t, "confidence": round(c, 4)} for i, t, c in self.least_sure],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def tracking_files(out: Path) -> list[Path]:
+    """The files that `write_tracking` makes of ``out``.
+
+    ``NAME.tif`` or ``NAME.zarr``: the labels, ``NAME_tracks.csv`` and ``NAME_lineage.png``. ``NAME.geff``: a graph in
+    place of the labels. A folder: one of the Cell Tracking Challenge, with the table and the picture inside.
+    """
+    if out.suffix.lower() in (".tif", ".tiff", ".zarr"):
+        name = stem(out)
+        return [*label_files(out), out.with_name(f"{name}_tracks.csv"), out.with_name(f"{name}_lineage.png")]
+    if out.suffix.lower() == GEFF:
+        return [out, out.with_name(f"{out.stem}_tracks.csv"), out.with_name(f"{out.stem}_lineage.png")]
+    return [out, out / "tracks.csv", out / "lineage.png"]
+
+
+def write_tracking(
+    tracking: Tracking,
+    out: Path,
+    *,
+    dtype: np.dtype[Any] | None = None,
+    overwrite: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+    on_frame: Callable[[], None] | None = None,
+) -> TrackingReport:
+    """Write what tracking found, plane by plane.
+
+    Parameters
+    ----------
+    tracking
+        From `infer.track.track` or `track_labels`.
+    out
+        See `tracking_files`.
+    dtype
+        Integer type of the labels given; the file's holds at least these and every track id.
+    overwrite
+        Replace existing files.
+    provenance
+        Model, settings, ...: recorded with the labels.
+    on_frame
+        Called after each plane, or each time point where no label file is written.
+
+    Raises
+    ------
+    FileError
+        A file exists, or cannot be written.
+    """
+    started = time.perf_counter()
+    files = tracking_files(out)
+    for file in files:
+        check_free(file, overwrite)
+    write_tracks = _track_writer()
+    report = TrackingReport(out, len(tracking), tracking.tracks, least_sure_links(tracking))
+    if out.suffix.lower() in (".tif", ".tiff", ".zarr"):
+        with LabelWriter(out, tracking.stack, dtype=dtype, overwrite=overwrite, provenance=provenance) as writer:
+            for step in tracking:
+                writer.write(step.position, step.segmentation.labels, step.segmentation.confidence)
+                if on_frame is not None:
+                    on_frame()
+            report.files = writer.finish()
+    elif write_tracks is not None:
+        write_tracks(out, tracking.tracks, _counted(tracking.frames(), on_frame), overwrite=overwrite)
+        report.files = [out]
+    else:
+        raise InputError(f"tracks are written as .tif or .zarr here; got {out.name}.")
+    if write_tracks is not None:
+        write_tracks(files[-2], tracking.tracks, overwrite=overwrite)
+        report.files.append(files[-2])
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def _track_writer() -> Callable[..., Any] | None:
+    """What writes tables, graphs and folders of tracks."""
+    if find_spec("napari_incontext_seg.io.tracks") is None:
+        return None
+    writer: Callable[..., Any] = import_module("napari_incontext_seg.io.tracks").write_tracks
+    return writer
+
+
+def _counted(frames: Iterable[Any], on_frame: Callable[[], None] | None) -> Iterator[Any]:
+    for frame in frames:
+        yield frame
+        if on_frame is not None:
+            on_frame()
+
+
+def least_sure_links(tracking: Tracking, count: int = LEAST_SURE) -> list[tuple[int, int, float]]:
+    """(track, frame, confidence) of the links into an object that are least sure, the worst first."""
+    linking = tracking.linking
+    found = [
+        (float(sure[k]), t, int(linking.tracks[t][k]))
+        for t, sure in enumerate(linking.confidence)
+        for k in np.flatnonzero(~np.isnan(sure))
+    ]
+    return [(track, t, c) for c, t, track in sorted(found)[:count]]

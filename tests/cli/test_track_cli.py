@@ -1,0 +1,102 @@
+"""``incontext-seg track``, as a person types it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_incontext_seg.cli.main import main
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A time-lapse of bright discs: one divides in frame 3; with its first frame annotated. Returns the folder."""
+    y, x = np.mgrid[:64, :80]
+    truth = np.zeros((6, 64, 80), np.uint16)
+
+    def put(t, i, cy, cx, r):
+        truth[t][(y - cy) ** 2 + (x - cx) ** 2 <= r**2] = i
+
+    for t in range(6):
+        put(t, 7, 45, 15 + 4 * t, 7)
+        if t < 3:
+            put(t, 4, 20, 50, 9)
+        else:
+            put(t, 8, 20, 44 - 2 * (t - 3), 6)
+            put(t, 9, 20, 58 + 2 * (t - 3), 6)
+    noise = np.random.default_rng(0).integers(0, 20, truth.shape)
+    image = (np.where(truth > 0, 160, 40) + noise).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "image.tif", image, imagej=True, metadata={"axes": "TYX"})
+    tifffile.imwrite(tmp_path / "labels.tif", truth[0])
+    tifffile.imwrite(tmp_path / "masks.tif", truth, imagej=True, metadata={"axes": "TYX"})
+    return tmp_path
+
+
+def run(folder, *arguments):
+    return main(["track", *(str(a) for a in arguments), "--model", "guess"])
+
+
+def test_one_annotated_frame_gives_tracks_with_divisions(job, capsys):
+    out = job / "out.tif"
+    assert run(job, job / "image.tif", "--labels", job / "labels.tif", "--annotated", 0, "--out", out) == 0
+    said = capsys.readouterr().out
+    assert "4 tracks, 1 divisions, 0 gaps closed" in said
+    assert "least sure links: track" in said
+    found, truth = tifffile.imread(out), tifffile.imread(job / "masks.tif")
+    np.testing.assert_array_equal(found[0], truth[0])
+    assert ((found == 7) == (truth == 7)).mean() > 0.98
+    assert json.loads((job / "out.json").read_text())["model"] == "guess"
+
+
+def test_masks_alone_are_linked_and_reported_as_json(job, capsys):
+    assert run(job, "--masks", job / "masks.tif", "--out", job / "linked.tif", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["tracks"] == 4
+    assert len(report["divisions"]) == 1
+    assert report["gaps"] == {}
+    assert {"track", "frame", "confidence"} == report["least_sure"][0].keys()
+    assert run(job, "--masks", job / "masks.tif", "--no-divisions", "--out", job / "plain.tif", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["divisions"] == {}
+
+
+def test_a_table_lies_beside_the_labels(job):
+    pytest.importorskip("napari_incontext_seg.io.tracks")
+    assert run(job, "--masks", job / "masks.tif", "--out", job / "linked.tif") == 0
+    assert (job / "linked_tracks.csv").exists()
+
+
+def test_a_folder_is_one_of_the_cell_tracking_challenge(job):
+    pytest.importorskip("napari_incontext_seg.io.tracks")
+    out = job / "01_RES"
+    assert run(job, job / "image.tif", "--masks", job / "masks.tif", "--out", out) == 0
+    masks = sorted(out.glob("mask*.tif"))
+    assert len(masks) == 6
+    rows = np.loadtxt(out / "res_track.txt", int)
+    assert len(rows) == 4
+    assert (rows[:, 3] > 0).sum() == 2
+    assert (out / "tracks.csv").exists()
+
+
+def test_a_z_stack_gives_3d_objects(job, capsys):
+    masks = np.zeros((4, 30, 30), np.uint8)
+    masks[:, 5:12, 5:12] = np.array([3, 1, 2, 9])[:, None, None]  # another id in every plane
+    tifffile.imwrite(job / "planes.tif", masks, imagej=True, metadata={"axes": "ZYX"})
+    assert run(job, "--masks", job / "planes.tif", "--out", job / "objects.tif") == 0
+    assert "1 3-D objects in 4 slices" in capsys.readouterr().out
+    assert set(np.unique(tifffile.imread(job / "objects.tif"))) == {0, 1}
+
+
+def test_what_is_missing_or_in_the_way_is_told(job, capsys):
+    out = ("--out", job / "out.tif")
+    assert run(job, job / "image.tif", *out) == 1
+    assert "--masks" in capsys.readouterr().err
+    assert run(job, job / "image.tif", "--labels", job / "labels.tif", "--masks", job / "masks.tif", *out) == 1
+    assert "leave out --labels" in capsys.readouterr().err
+    assert run(job, "--masks", job / "masks.tif", "--out", job / "masks.tif", "--overwrite") == 1
+    assert "is an input" in capsys.readouterr().err
+    (job / "out_tracks.csv").write_text("mine")
+    assert run(job, "--masks", job / "masks.tif", *out) == 1
+    assert "out_tracks.csv exists" in capsys.readouterr().err
