@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +85,7 @@ def laptrack_defaults(frames: Sequence[Plane]) -> list[Plane]:
     ids: dict[tuple[int, int], int] = {(0, k): int(i) for k, i in enumerate(tables[0].ids)}
     unused = int(tables[0].ids.max(initial=0))
     for node in sorted(tree.nodes):
-        before = [p for p in tree.predecessors(node)]
+        before = list(tree.predecessors(node))
         if node not in ids:
             unused += not before
             ids[node] = ids[before[0]] if before else unused
@@ -100,7 +102,7 @@ def follow_flow(data: AnnotatedSet) -> Followed:
     grey = [np.clip((g - low) / max(high - low, 1e-6), 0, 1) for g in grey]
     y, x = np.indices(grey[0].shape)
     frames = [data.labels[0]]
-    for before, after in zip(grey, grey[1:], strict=False):
+    for before, after in pairwise(grey):
         v, u = optical_flow_ilk(after, before, radius=FLOW_RADIUS)
         at = [np.clip(np.rint(c + s), 0, n - 1).astype(int) for c, s, n in zip((y, x), (v, u), y.shape, strict=True)]
         frames.append(frames[-1][tuple(at)])
@@ -122,12 +124,14 @@ def read_lineage(folder: Path) -> dict[int, tuple[int, ...]] | None:
 
 def seg_tra(truth: Followed, found: Followed) -> tuple[float, float]:
     """SEG and TRA of the Cell Tracking Challenge, through traccuracy; the first frame does not count."""
+    os.environ.setdefault("TQDM_DISABLE", "1")  # its bars would run through the table
     from traccuracy import run_metrics
     from traccuracy.matchers import CTCMatcher
     from traccuracy.metrics import CTCMetrics
 
     sides = [Followed(side.frames[1:], side.parents) for side in (truth, found)]
-    filled = np.flatnonzero([f.any() for f in sides[0].frames])  # traccuracy counts frames from the first with an object
+    # traccuracy counts frames from the first with an object
+    filled = np.flatnonzero([f.any() for f in sides[0].frames])
     if not len(filled):
         return float("nan"), float("nan")
     graphs = [tracking_graph(Followed(s.frames[filled[0] : filled[-1] + 1], s.parents)) for s in sides]

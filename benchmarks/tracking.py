@@ -2,14 +2,14 @@
 
     python benchmarks/tracking.py DATA_DIR [SET ...] [--methods model,rf,flow] [--json F] [--out FOLDER]
 
-Sets are those whose ``meta.json`` says ``tracked`` and ``consecutive``. On `davis_*` the figure is J&F, the mean of region
-similarity and boundary accuracy of the DAVIS challenge; on all others SEG and TRA of the Cell Tracking Challenge, through
-traccuracy. Where ``man_track.txt`` tells the true lineage, divisions count; where it does not, no method's divisions do.
-The first frame is never scored.
+Sets are those whose ``meta.json`` says ``tracked`` and ``consecutive``. On `davis_*` the figure is J&F, the mean of
+region similarity and boundary accuracy of the DAVIS challenge; on all others SEG and TRA of the Cell Tracking
+Challenge, through traccuracy. Where ``man_track.txt`` tells the true lineage, divisions count; where it does not, no
+method's divisions do. The first frame is never scored.
 
-`model` is ours, all defaults. `rf` is a random forest on the annotated frame, a watershed of the distance to background,
-and laptrack with its default settings; `flow` carries the annotated labels by scikit-image's optical flow. A set that
-fails scores 0, and the script exits 1. ``--out`` keeps the labels that were found, for `tracking_failures.py`.
+`model` is ours, all defaults. `rf` is a random forest on the annotated frame, a watershed of the distance to
+background, and laptrack with its default settings; `flow` carries the annotated labels by scikit-image's optical flow.
+A set that fails scores 0, and the script exits 1. ``--out`` keeps the labels found, for `tracking_failures.py`.
 """
 
 from __future__ import annotations

@@ -93,8 +93,12 @@ def strip(kind: str, case: Case) -> NDArray[np.uint8]:
 
 
 def page(chosen: list[tuple[str, Case]]) -> NDArray[np.uint8]:
-    """Strips below each other."""
-    strips = [strip(kind, case) for kind, case in chosen]
+    """A strip a frame."""
+    return stacked([strip(kind, case) for kind, case in chosen])
+
+
+def stacked(strips: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Strips (H, W, 3) below each other."""
     width = max(s.shape[1] for s in strips)
     background = strips[0][0, 0]
     rows: list[NDArray[Any]] = []
