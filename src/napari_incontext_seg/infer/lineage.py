@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, count
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ..core.labels import MAX_LABEL
 from ..core.objects import Objects
 from .assignment import assign
 from .identity import Identities
@@ -199,9 +200,8 @@ def _next_said(nodes: Nodes, row: int, *, back: bool = False) -> int:
     return row
 
 
-def close_gaps(nodes: Nodes, motion: Motion, max_gap: int, identities: Identities) -> None:
-    """Join tracks that end to tracks that begin a few frames later; those that a person said are one, always."""
-    _join_said(nodes)
+def close_gaps(nodes: Nodes, motion: Motion, max_gap: int) -> None:
+    """Join tracks that end to tracks that begin a few frames later."""
     heads, tails = nodes.heads(), nodes.tails()
     rows: list[Any] = [np.zeros(0, np.int64)]
     columns: list[Any] = [np.zeros(0, np.int64)]
@@ -220,16 +220,18 @@ def close_gaps(nodes: Nodes, motion: Motion, max_gap: int, identities: Identitie
             row, column = ends[near.row], begins[near.col]
             cost = PULL * (near.data / reach) ** 2 + missing / 2
             cost += np.minimum((np.log(nodes.area[column] / nodes.area[row]) / motion.area_spread) ** 2 / 8, GAP)
-            allowed = [_may_join(nodes, identities, a, b) for a, b in zip(row.tolist(), column.tolist(), strict=True)]
+            allowed = [_may_join(nodes, a, b) for a, b in zip(row.tolist(), column.tolist(), strict=True)]
             kept = np.array(allowed, bool)
             for parts, values in ((rows, row), (columns, column), (costs, cost)):
                 parts.append(values[kept])
     row, column, cost = np.concatenate(rows), np.concatenate(columns), np.concatenate(costs)
     for k in assign(row, column, cost, GAP):
-        nodes.connect(int(row[k]), int(column[k]), float(1 - cost[k] / GAP))
+        tail, head = int(row[k]), int(column[k])
+        if _may_join(nodes, tail, head):  # once more: joins before may have given either another name
+            nodes.connect(tail, head, float(1 - cost[k] / GAP))
 
 
-def _join_said(nodes: Nodes) -> None:
+def join_said(nodes: Nodes) -> None:
     """Join the pieces of tracks that a person said are one."""
     last: dict[int, int] = {}
     for row in np.flatnonzero(nodes.group >= 0).tolist():
@@ -252,7 +254,8 @@ def _end(nodes: Nodes, row: int, *, back: bool = False) -> int:
     return row
 
 
-def _may_join(nodes: Nodes, identities: Identities, tail: int, head: int) -> bool:
+def _may_join(nodes: Nodes, tail: int, head: int) -> bool:
+    """False where a person gave the two different names."""
     a = int(nodes.group[_next_said(nodes, tail, back=True)])
     b = int(nodes.group[_next_said(nodes, head)])
     return a < 0 or b < 0 or a == b
@@ -265,17 +268,17 @@ def number_tracks(nodes: Nodes, identities: Identities) -> tuple[NDArray[np.int6
     """
     track = np.zeros(len(nodes.ids), np.int64)
     taken = {*identities.names}
-    unused = max(taken, default=0)
+    first = max(taken, default=0) + 1
+    if first + len(track) > MAX_LABEL:
+        first = 1
+    unused = (i for i in count(first) if i not in taken)
     for row in range(len(nodes.ids)):  # sorted by frame, so the one before has its id
         if nodes.before[row] >= 0:
             track[row] = track[nodes.before[row]]
             continue
         said = int(nodes.group[_next_said(nodes, row)])
         name = identities.name(said) if said >= 0 else None
-        if name is None:
-            unused += 1
-            name = unused
-        track[row] = name
+        track[row] = next(unused) if name is None else name
     parents: dict[int, tuple[int, ...]] = {
         int(track[row]): (int(track[nodes.mother[row]]),) for row in np.flatnonzero(nodes.mother >= 0).tolist()
     }

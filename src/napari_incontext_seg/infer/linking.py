@@ -15,7 +15,7 @@ from ..core.tracks import Tracks
 from ..errors import InputError
 from .assignment import assign
 from .identity import Confirmed, Identities
-from .lineage import Nodes, close_gaps, divide, number_tracks
+from .lineage import Nodes, close_gaps, divide, join_said, number_tracks
 from .motion import Motion, Vectors, diameters, estimate_motion, frame_drift, overlap_counts, volume
 from .parting import FOUNDED, find_fused, part_fused
 from .untangling import untangle
@@ -158,9 +158,8 @@ def link(
         untangle(nodes, motion)
         if divisions:
             divide(nodes, motion, identities)
-        close_gaps(nodes, motion, max_gap, identities)
-    elif max_gap:
-        close_gaps(nodes, _in_planes(objects, spacing_zyx), max_gap, identities)
+    join_said(nodes)
+    close_gaps(nodes, motion or _in_planes(objects, spacing_zyx), max_gap)
     tracks, parents = number_tracks(nodes, identities)
     ends = np.cumsum([len(o) for o in objects])[:-1]
     return Linking(

@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ..core.labels import MAX_LABEL, as_labels, split_ignored
+from ..core.labels import as_labels, split_ignored
 from ..core.objects import numbered
 from ..core.stack import Stack
 from ..core.tracks import Tracks
@@ -190,13 +190,13 @@ def track(
     grid = TimeGrid.of(stack)
     run = propagate(stack, annotations, predictor, kind="instance", ignore_label=ignore_label, context=context)
     given = {p: split_ignored(labels, ignore_label) for p, labels in annotations.items()}
-    first = max((int(labels.max(initial=0)) for labels, _ in given.values()), default=0)
+    names = {p: numbered(labels[labels > 0])[0].tolist() for p, (labels, _) in given.items()}
+    taken = np.array(sorted({i for ids in names.values() for i in ids}), np.int64)
     spool = _Spool(stack, folder)
     for step in run:
-        spool.write(step.position, _apart(step, given.get(step.position), first), step.segmentation.confidence)
+        spool.write(step.position, _apart(step, given.get(step.position), taken), step.segmentation.confidence)
         if on_plane is not None:
             on_plane()
-    names = {p: numbered(labels[labels > 0])[0].tolist() for p, (labels, _) in given.items()}
     frames = _stitched(spool.labels, grid, run.stack, names, linked=grid.depth is not None, write=spool.write)
     named: dict[int, set[int]] = {}
     for position, ids in names.items():
@@ -291,13 +291,15 @@ class _Spool:
         return np.asarray(self._confidence[position]).astype(np.float32)
 
 
-def _apart(step: Step, given: tuple[Labels, NDArray[np.bool_]] | None, first: int) -> Labels:
-    """Labels in which the ids of painted objects are above ``first``, so that none is taken for an annotated one."""
+def _apart(step: Step, given: tuple[Labels, NDArray[np.bool_]] | None, names: NDArray[np.int64]) -> Labels:
+    """Labels in which no painted object has an id that is a name, so that none is taken for an annotated one."""
     labels = step.segmentation.labels
-    if first + int(labels.max(initial=0)) > MAX_LABEL:
-        raise InputError(f"the ids of annotated objects are too large ({first}): number them anew, from 1.")
     painted = labels > 0 if given is None else (labels > 0) & ~given[1]
-    return np.where(painted, labels + np.uint32(first), labels)
+    found, inverse = numbered(labels[painted])
+    free = np.setdiff1d(np.arange(1, len(found) + len(names) + 1), names)
+    apart = labels.copy()
+    apart[painted] = free[inverse]
+    return apart
 
 
 class _Frames(Sequence[Any]):
