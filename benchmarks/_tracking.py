@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,6 @@ def read_lineage(folder: Path) -> dict[int, tuple[int, ...]] | None:
 
 def seg_tra(truth: Followed, found: Followed) -> tuple[float, float]:
     """SEG and TRA of the Cell Tracking Challenge, through traccuracy; the first frame does not count."""
-    os.environ.setdefault("TQDM_DISABLE", "1")  # its bars would run through the table
     from traccuracy import run_metrics
     from traccuracy.matchers import CTCMatcher
     from traccuracy.metrics import CTCMetrics
@@ -135,7 +135,8 @@ def seg_tra(truth: Followed, found: Followed) -> tuple[float, float]:
     if not len(filled):
         return float("nan"), float("nan")
     graphs = [tracking_graph(Followed(s.frames[filled[0] : filled[-1] + 1], s.parents)) for s in sides]
-    results, matched = run_metrics(*graphs, CTCMatcher(), [CTCMetrics()])
+    with redirect_stderr(StringIO()):  # its progress bars would run through the table
+        results, matched = run_metrics(*graphs, CTCMatcher(), [CTCMetrics()])
     return seg(matched), float(results[0]["results"]["TRA"])
 
 

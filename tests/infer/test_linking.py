@@ -237,8 +237,8 @@ def test_well_known_objects_that_run_together_are_parted_again() -> None:
 
 
 def test_one_cell_that_was_two_pieces_stays_one_where_it_has_no_waist() -> None:
-    pieces = frame([(40, 50, 12)])
-    pieces[:, 51:][pieces[:, 51:] > 0] = 2
+    whole = frame([(40, 50, 12), (20, 15, 12), (62, 85, 12), (18, 80, 12)])
+    pieces = np.where((whole == 1) & (np.indices(SHAPE)[1] > 50), np.uint32(5), whole)
     parted: list[int] = []
-    link([pieces] * 4 + [frame([(40, 50, 12)])] * 3, part=lambda t, _: parted.append(t))
+    link([pieces] * 4 + [whole] * 3, part=lambda t, _: parted.append(t))
     assert not parted

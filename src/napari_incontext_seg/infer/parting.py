@@ -16,7 +16,9 @@ FOUNDED = 3  # frames for which an object must have been followed to be believed
 COVERED = 0.5  # share of an object that must lie on what it has run together with
 WHOLE = 0.75  # least area of what ran together, in that of its parts before
 PART = 0.3  # a part that has shrunk to less than this is none
-NECK = 0.9  # deepest point of the cut, in the depth of the shallower part: a cell without a waist is one
+NECK = 0.9  # deepest point of the cut, in the depth of the shallower part: more is no waist
+USUAL = 0.5  # least area, in the median of a frame, of what is a cell and not a piece of one
+LARGE = 1.3  # least area, in the same, of what is more than a cell: parted even where it has no waist
 CORE = 0.5  # share of its largest distance to the rim at which an object's core begins
 
 
@@ -74,20 +76,25 @@ def part_fused(
     The first part keeps the id, others get new ones.
 
     The cut follows a watershed of the distance to the rim, from the cores of the objects as they were, where they
-    have moved to. Where there is no waist, or a part would be a sliver, nothing is cut.
+    have moved to. Nothing is cut where a part would be a sliver, and only at a waist what might be one cell whose
+    pieces were taken for several: those were smaller than is usual, or it is no larger than that.
     """
     from skimage.segmentation import watershed
 
     flat = after.ndim == 2
     before, parted = volume(before), volume(after).astype(np.uint32)
+    usual = float(np.median(tables[0].area))
     first = unused = int(parted.max(initial=0)) + 1
     for column, rows in fused.items():
         mask = parted == tables[1].ids[column]
         box = tuple(ndimage.find_objects(mask.astype(np.uint8))[0])
         markers = _markers(before, tables[0], rows, moved, mask[box], box, spacing)
         depth = _depth(mask[box], spacing)
-        parts = _joined(watershed(-depth, markers, mask=mask[box]), depth)
-        if parts.max() < 2 or _least_share(parts, tables[0].area[list(rows)]) < PART:
+        parts = watershed(-depth, markers, mask=mask[box])
+        areas = tables[0].area[list(rows)]
+        if areas.min() < USUAL * usual or tables[1].area[column] < LARGE * usual:
+            parts = _joined(parts, depth)
+        if parts.max() < 2 or _least_share(parts, areas) < PART:
             continue
         ids = np.array([0, tables[1].ids[column], *range(unused, unused + len(rows) - 1)], np.uint32)
         parted[box] = np.where(mask[box], ids[parts], parted[box])
