@@ -43,7 +43,7 @@ def test_one_annotated_frame_gives_tracks_with_divisions(job, capsys):
     out = job / "out.tif"
     assert run(job, job / "image.tif", "--labels", job / "labels.tif", "--annotated", 0, "--out", out) == 0
     said = capsys.readouterr().out
-    assert "4 tracks, 1 divisions, 0 gaps closed" in said
+    assert "4 tracks, 1 division, 0 closed gaps in 6 slices" in said
     assert "least sure links: track" in said
     found, truth = tifffile.imread(out), tifffile.imread(job / "masks.tif")
     np.testing.assert_array_equal(found[0], truth[0])
@@ -55,6 +55,7 @@ def test_masks_alone_are_linked_and_reported_as_json(job, capsys):
     assert run(job, "--masks", job / "masks.tif", "--out", job / "linked.tif", "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["tracks"] == 4
+    assert not (job / "linked_confidence.tif").exists()  # nobody knows
     assert len(report["divisions"]) == 1
     assert report["gaps"] == {}
     assert {"track", "frame", "confidence"} == report["least_sure"][0].keys()

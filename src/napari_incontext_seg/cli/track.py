@@ -165,7 +165,7 @@ def tell(report: TrackingReport, found: Tracking, as_json: bool) -> None:
         return
     tracks, motion = report.tracks, found.linking.motion
     if not tracks.frame.any():
-        print(f"{len(tracks.ids)} 3-D objects in {report.frames} slices (a time-lapse? Then say --axes tyx)")
+        print(f"{len(tracks.ids)} 3-D objects in {report.frames} slices (if it is a time-lapse, say --axes tyx)")
     else:
         gaps = sum(len(tracks.gaps(i)) for i in tracks.ids)
         print(

@@ -101,7 +101,7 @@ class Tracking:
     context: Context | None
     _grid: TimeGrid
     _frames: _Frames
-    _confidence: Any = None
+    _confidence: Callable[[int], NDArray[np.float32]] | None = None
     _kept: Any = field(default=None, repr=False)  # the folder on disk, which goes with this object
 
     def __len__(self) -> int:
@@ -123,6 +123,10 @@ class Tracking:
         t, z = self._grid.at(position)
         return self.linking.apply(self._frames.plane(t, z), t)
 
+    def confidence(self, position: int) -> NDArray[np.float32] | None:
+        """How sure each pixel (Y, X) of a plane was painted; None where masks were given."""
+        return None if self._confidence is None else self._confidence(position)
+
     def frames(self) -> Iterator[NDArray[np.uint32]]:
         """Yield the labels (Y, X) or (Z, Y, X) of each time point."""
         for t in range(len(self._frames)):
@@ -131,8 +135,8 @@ class Tracking:
     def __iter__(self) -> Iterator[Step]:
         """Yield every plane in order, as propagation does."""
         for position in range(len(self)):
-            labels = self.labels(position)
-            sure = np.ones(labels.shape, np.float32) if self._confidence is None else self._confidence(position)
+            labels, known = self.labels(position), self.confidence(position)
+            sure = np.ones(labels.shape, np.float32) if known is None else known
             yield Step(position, Segmentation(labels, sure), annotated=position in self.annotated)
 
 

@@ -103,8 +103,8 @@ def write_tracking(
     report = TrackingReport(out, len(tracking), tracking.tracks, least_sure_links(tracking))
     if out.suffix.lower() in (".tif", ".tiff", ".zarr"):
         with LabelWriter(out, tracking.stack, dtype=dtype, overwrite=overwrite, provenance=provenance) as writer:
-            for step in tracking:
-                writer.write(step.position, step.segmentation.labels, step.segmentation.confidence)
+            for position in range(len(tracking)):
+                writer.write(position, tracking.labels(position), tracking.confidence(position))
                 if on_frame is not None:
                     on_frame()
             report.files = writer.finish()
