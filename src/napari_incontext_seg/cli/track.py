@@ -168,9 +168,8 @@ def tell(report: TrackingReport, found: Tracking, as_json: bool) -> None:
         print(f"{len(tracks.ids)} 3-D objects in {report.frames} slices (if it is a time-lapse, say --axes tyx)")
     else:
         gaps = sum(len(tracks.gaps(i)) for i in tracks.ids)
-        print(
-            f"{len(tracks.ids)} tracks, {len(tracks.divisions)} divisions, {gaps} gaps closed in {report.frames} slices"
-        )
+        counts = [(len(tracks.ids), "track"), (len(tracks.divisions), "division"), (gaps, "closed gap")]
+        print(", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts), f"in {report.frames} slices")
         if motion is not None:
             print(f"objects are {motion.diameter:.3g} across and were looked for within {motion.max_distance:.3g}")
     if report.least_sure:

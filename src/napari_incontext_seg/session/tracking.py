@@ -51,7 +51,7 @@ class TrackingReport:
 
 
 def tracking_files(out: Path) -> list[Path]:
-    """The files that `write_tracking` makes of ``out``.
+    """The files that `write_tracking` makes of ``out``. Raises InputError if tracks cannot be written like that.
 
     ``NAME.tif`` or ``NAME.zarr``: the labels, ``NAME_tracks.csv`` and ``NAME_lineage.png``. ``NAME.geff``: a graph in
     place of the labels. A folder: one of the Cell Tracking Challenge, with the table and the picture inside.
@@ -59,6 +59,8 @@ def tracking_files(out: Path) -> list[Path]:
     if out.suffix.lower() in (".tif", ".tiff", ".zarr"):
         name = stem(out)
         return [*label_files(out), out.with_name(f"{name}_tracks.csv"), out.with_name(f"{name}_lineage.png")]
+    if _track_writer() is None:
+        raise InputError(f"tracks are written as .tif or .zarr here; got {out.name}.")
     if out.suffix.lower() == GEFF:
         return [out, out.with_name(f"{out.stem}_tracks.csv"), out.with_name(f"{out.stem}_lineage.png")]
     return [out, out / "tracks.csv", out / "lineage.png"]
@@ -108,11 +110,10 @@ def write_tracking(
                 if on_frame is not None:
                     on_frame()
             report.files = writer.finish()
-    elif write_tracks is not None:
+    else:
+        assert write_tracks is not None
         write_tracks(out, tracking.tracks, _counted(tracking.frames(), on_frame), overwrite=overwrite)
         report.files = [out]
-    else:
-        raise InputError(f"tracks are written as .tif or .zarr here; got {out.name}.")
     if write_tracks is not None:
         write_tracks(files[-2], tracking.tracks, overwrite=overwrite)
         report.files.append(files[-2])
