@@ -63,7 +63,7 @@ def tracking_files(out: Path) -> list[Path]:
         raise InputError(f"tracks are written as .tif or .zarr here; got {out.name}.")
     if out.suffix.lower() == GEFF:
         return [out, out.with_name(f"{out.stem}_tracks.csv"), out.with_name(f"{out.stem}_lineage.png")]
-    return [out, out / "tracks.csv", out / "lineage.png"]
+    return [out / "res_track.txt", out / "tracks.csv", out / "lineage.png"]
 
 
 def write_tracking(
