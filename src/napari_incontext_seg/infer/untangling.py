@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .lineage import Nodes
 from .motion import Motion
@@ -44,9 +45,9 @@ def untangle(nodes: Nodes, motion: Motion) -> None:
 def _nearest_before(nodes: Nodes, motion: Motion, row: int) -> int:
     """The object of the frame before that an object most likely was, -1 if none is near."""
     rows = nodes.rows(int(nodes.frame[row]) - 1)
-    near = [(_step(nodes, motion, r, row), r) for r in rows.tolist()]
-    cost, best = min(near, default=(np.inf, -1))
-    return best if cost < STEP else -1
+    costs = _steps(nodes, motion, rows, row)
+    best = int(costs.argmin()) if len(rows) else -1
+    return int(rows[best]) if len(rows) and costs[best] < STEP else -1
 
 
 def _exchange(nodes: Nodes, motion: Motion, a: int, b: int) -> tuple[int, int] | None:
@@ -76,7 +77,13 @@ def _exchange(nodes: Nodes, motion: Motion, a: int, b: int) -> tuple[int, int] |
 
 def _step(nodes: Nodes, motion: Motion, row: int, later: int) -> float:
     """What it costs to take an object for one of the next frame."""
-    expected = nodes.place[row] + motion.persistence * nodes.velocity[row]
-    distance = float(np.linalg.norm(nodes.place[later] - expected)) / motion.max_distance
-    change = float(np.log(nodes.area[later] / nodes.area[row])) / motion.area_spread
-    return STEP * distance**2 + min(change**2 / 8, LOOKS)
+    return float(_steps(nodes, motion, np.array([row]), later)[0])
+
+
+def _steps(nodes: Nodes, motion: Motion, rows: NDArray[np.intp], later: int) -> NDArray[np.float64]:
+    """What it costs to take each of some objects for one of the next frame."""
+    expected = nodes.place[rows] + motion.persistence * nodes.velocity[rows]
+    distance = np.linalg.norm(nodes.place[later] - expected, axis=1) / motion.max_distance
+    change = np.log(nodes.area[later] / nodes.area[rows]) / motion.area_spread
+    costs: NDArray[np.float64] = STEP * distance**2 + np.minimum(change**2 / 8, LOOKS)
+    return costs
