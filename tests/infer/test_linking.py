@@ -181,6 +181,14 @@ def test_empty_frames_and_settings() -> None:
         link([one, one]).apply(one * 7, 0)
 
 
+def test_an_image_with_holes_hinders_nothing() -> None:
+    frames = [frame([(20, 10 + 3 * t, 6), (50, 80 - 2 * t, 7)]) for t in range(6)]
+    images = [np.where(f > 0, 5.0, 1.0) for f in frames]
+    images[3][15:25] = np.nan
+    images[4][:, :3] = np.inf
+    assert [t.tolist() for t in link(frames, images=images).tracks] == [[1, 2]] * 6
+
+
 def balls(centres: Sequence[tuple[float, float, float]], radius: float, step: float) -> NDArray[np.uint32]:
     """Balls in planes that are `step` pixels apart."""
     z, y, x = np.indices((round(70 / step), 60, 60)).astype(float)

@@ -171,7 +171,7 @@ def _division_cost(nodes: Nodes, motion: Motion, mother: int, a: int, b: int) ->
     cost = PULL * pull**2 + 2 * np.log(unequal) ** 2 + 2 * np.log(together) ** 2 + apart / 2
     if motion.intensity_spread > 0:
         differ = float(nodes.intensity[a] - nodes.intensity[b]) / motion.intensity_spread
-        cost += min(differ**2 / 8, 1.0)
+        cost += min(differ**2 / 8, 1.0) if np.isfinite(differ) else 0.0
     return float(cost)
 
 

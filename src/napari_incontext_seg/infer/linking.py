@@ -310,7 +310,8 @@ def _candidates(
     costs = DISTANCE * np.minimum(distance, 1.0) ** 2 + OVERLAP * (1 - overlap)
     costs += _change(np.log(b.area[columns] / a.area[rows]), motion.area_spread)
     if motion.intensity_spread > 0:
-        costs += _change(b.mean_intensity[columns] - a.mean_intensity[rows], motion.intensity_spread)
+        change = b.mean_intensity[columns] - a.mean_intensity[rows]
+        costs += np.where(np.isfinite(change), _change(change, motion.intensity_spread), 0)
     return rows, columns, costs
 
 

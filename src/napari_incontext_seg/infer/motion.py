@@ -102,7 +102,7 @@ def find_drift(before: Any, after: Any) -> Vectors:
     """
     from skimage.registration import phase_cross_correlation
 
-    a, b = volume(before), volume(after)
+    a, b = (np.nan_to_num(volume(frame).astype(np.float32), posinf=0, neginf=0) for frame in (before, after))
     factors = tuple(math.ceil(n / REGISTERED) for n in a.shape)
     small = [_averaged(v, factors) for v in (a, b)]
     if any(np.ptp(v) == 0 for v in small):
@@ -232,4 +232,5 @@ def _median(values: Vectors, default: float) -> float:
 def _spread(changes: Sequence[Vectors]) -> float:
     """Standard deviation, told by the median absolute deviation, which a few wrong pairs do not change."""
     values = np.concatenate(changes) if changes else np.zeros(0)
+    values = values[np.isfinite(values)]
     return 1.4826 * float(np.median(np.abs(values - np.median(values)))) if len(values) else 0.0
