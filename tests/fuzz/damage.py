@@ -102,7 +102,9 @@ def altered_text(random: Random, text: str) -> bytes:
     if what == 0:
         return damaged(random, text.encode())
     if what == 1:
-        return random.choice((b"", b"null", b"[]", b"{}", b"\xff\xfe", b"NaN", b"[" * DEEP, b'{"a":' * DEEP, b"9" * 5000))
+        return random.choice(
+            (b"", b"null", b"[]", b"{}", b"\xff\xfe", b"NaN", b"[" * DEEP, b'{"a":' * DEEP, b"9" * 5000)
+        )
     value = json.loads(text)
     for _ in range(random.randrange(1, 4)):
         value = altered(random, value)

@@ -139,7 +139,9 @@ def fuzz_numpy(random: Random, folder: Path) -> None:
     """Headers that lie, objects, records, archives."""
     what, path = random.randrange(5), folder / "a.npy"
     if what == 0:
-        path.write_bytes(pickle.dumps(Bomb(folder / PROOF)) if random.randrange(2) else _npy(np.array([Bomb(folder / PROOF)])))
+        path.write_bytes(
+            pickle.dumps(Bomb(folder / PROOF)) if random.randrange(2) else _npy(np.array([Bomb(folder / PROOF)]))
+        )
     elif what == 1:
         shape = tuple(random.choice((*SIZES, -1, 3)) for _ in range(random.randrange(6)))
         header = {"descr": random.choice(("|u1", "<f8", "|O", "<U9", "<M8[ns]", "|V0", "<c16", "<f2", ">i8", "x", "|S0")),
@@ -153,7 +155,10 @@ def fuzz_numpy(random: Random, folder: Path) -> None:
             (np.savez_compressed if random.randrange(2) else np.savez)(file, **arrays)
         path.write_bytes(damaged(random, path.read_bytes(), random.choice((0, 1, 2))))
     else:
-        array = volume(random.choice((np.uint8, np.float16, np.complex64, "U3", "M8[s]", bool, [("a", "u1")])), random.choice((SHAPE, (5,), (), (2, 2, 2, 2, 2, 2), (0, 3))))
+        array = volume(
+            random.choice((np.uint8, np.float16, np.complex64, "U3", "M8[s]", bool, [("a", "u1")])),
+            random.choice((SHAPE, (5,), (), (2, 2, 2, 2, 2, 2), (0, 3))),
+        )
         path.write_bytes(damaged(random, _npy(array), random.choice((0, 1, 2))))
     use(random, path)
 
@@ -167,14 +172,19 @@ def _npy(array: Any) -> bytes:
 @target("wrong suffix, no image, odd names")
 def fuzz_names(random: Random, folder: Path) -> None:
     """Renamed files, empty files, text, and names as people and programs make them."""
-    name = random.choice(("a", "ä ö", "名前", " ", "a.b.c", "x" * 200, "-o", "a[1]", "a*", "%s", "a\nb", "..a", "\u202e"))
+    name = random.choice(
+        ("a", "ä ö", "名前", " ", "a.b.c", "x" * 200, "-o", "a[1]", "a*", "%s", "a\nb", "..a", "\u202e")
+    )
     path = folder / f"{name}{random.choice((*FILE_SUFFIXES, '', '.czi', '.txt', '.pdf'))}"
     contents = (b"", b"\n", b"text", b"\x00" * 500, random.choice(tiffs()), random.choice(pictures())[1], _npy(volume()),
                 bytes(random.randrange(256) for _ in range(random.randrange(300))), b"II*\x00", b"MM\x00*\xff\xff\xff\xff",
                 b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"PK\x03\x04", b"RIFF\xff\xff\xff\xffAVI ")  # fmt: skip
     path.write_bytes(random.choice(contents))
     if random.randrange(10) == 0:
-        use(random, folder / random.choice(("none.tif", "no/such.png", "*.png", "[", "**", "a" * 300 + ".tif", "\x00.tif")))
+        use(
+            random,
+            folder / random.choice(("none.tif", "no/such.png", "*.png", "[", "**", "a" * 300 + ".tif", "\x00.tif")),
+        )
     else:
         use(random, path)
 
@@ -241,7 +251,16 @@ def _hostile(random: Random, file: Path) -> None:
     def walk(value: Any) -> Any:
         if isinstance(value, dict):
             changed = {k: walk(v) for k, v in value.items()}
-            for key in changed.keys() & {"path", "shape", "chunks", "chunk_shape", "name", "labels", "scale", "fill_value"}:
+            for key in changed.keys() & {
+                "path",
+                "shape",
+                "chunks",
+                "chunk_shape",
+                "name",
+                "labels",
+                "scale",
+                "fill_value",
+            }:
                 if random.randrange(3) == 0:
                     sizes = [random.choice(SIZES) for _ in range(3)]
                     changed[key] = random.choice((random.choice(VALUES), sizes, ["../../../etc"], "../../outside"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,11 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, ResourceError
 from .normalize import Normalization, fit_normalization
 from .types import Plane, Spacing, frozen
 from .units import micrometers
 
+MOST_PLANES = 10**8  # more is what damaged files claim
 PLANE_LETTERS = "yxcs"  # y, x, channels, RGB samples; every other axis counts planes
 
 
@@ -72,6 +74,8 @@ class Stack:
             raise InputError(f"axes need y and x, and at most one of c (channels) and s (RGB); got {axes!r}.")
         if 0 in shape:
             raise InputError(f"the image is empty: shape {shape}.")
+        if prod(self.grid) > MOST_PLANES:
+            raise InputError(f"the image claims {prod(self.grid)} slices (shape {shape}): the file may be damaged.")
         if np.dtype(self.data.dtype).kind not in "buif":
             raise InputError(f"the image must hold numbers; got dtype {self.data.dtype}.")
         for name, default in (("scale", 1.0), ("units", ""), ("translate", 0.0)):
@@ -151,12 +155,24 @@ class Stack:
         """Read one raw plane, as (Y, X, channels) in the file's dtype."""
         at = iter(self.unravel(position))
         index = tuple(slice(None) if a in PLANE_LETTERS else next(at) for a in self.axes)
+        self._check_memory()
         raw = np.asarray(self.data[index])
         letters = [a for a in self.axes if a in PLANE_LETTERS]
         raw = raw if len(letters) == 3 else raw[..., None]
         letters = letters if len(letters) == 3 else [*letters, "c"]
         channel = "s" if "s" in letters else "c"
         return np.ascontiguousarray(raw.transpose([letters.index(a) for a in ("y", "x", channel)]))
+
+    def _check_memory(self) -> None:
+        """Raise ResourceError if a plane is larger than the memory of this machine."""
+        if not hasattr(os, "sysconf"):  # Windows refuses by itself
+            return
+        needed = prod(self.plane_shape) * self.num_channels * np.dtype(self.data.dtype).itemsize
+        if needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+            raise ResourceError(
+                f"one slice of {self.name or 'the image'} takes {needed / 1e9:.0f} GB, more memory than this machine "
+                "has. Crop the image, or save it with smaller slices; if it is not so large, the file is damaged."
+            )
 
     def plane(self, position: int) -> Plane:
         """Read one plane (Y, X, C), float32 in [0, 1], C in {1, 3}: channels chosen or mixed, values normalised."""

@@ -12,9 +12,11 @@ import zarr
 from numpy.typing import NDArray
 from yaozarrs import v04, v05
 from yaozarrs.write.v05 import prepare_image
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore
 
 from ..core.stack import Stack
-from ..errors import FileError, InputError
+from ..errors import FileError, InContextError, InputError
 from .axes import guess_axes
 from .paths import ZARR_MARKERS, stem
 
@@ -25,6 +27,17 @@ Multiscale = v04.Multiscale | v05.Multiscale
 def is_zarr(path: Path) -> bool:
     """Whether the folder is a Zarr group or array."""
     return any((path / marker).is_file() for marker in ZARR_MARKERS)
+
+
+class _PlainFiles(LocalStore):
+    """A folder of which files and folders are read, but no device or pipe, which may never end."""
+
+    async def get(self, key: str, *args: Any, **options: Any) -> Buffer | None:
+        """Read a file."""
+        file = self.root / key
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise FileError(f"{file} is neither a file nor a folder.")
+        return await super().get(key, *args, **options)
 
 
 class ZarrArray:
@@ -49,9 +62,15 @@ def read_ome_zarr(path: Path, *, labels: bool = False) -> Stack:
     As ``labels``, an image that has exactly one label image inside gives that.
     """
     try:
-        node = zarr.open(path, mode="r")
-    except Exception as error:  # zarr raises many kinds for damaged metadata
-        raise FileError(f"{path} cannot be read as Zarr: {error}.") from error
+        return _opened(path, labels)
+    except InContextError:
+        raise
+    except Exception as error:  # zarr raises many kinds for damaged metadata, here and further inside
+        raise FileError(f"{path} cannot be read as Zarr: {error}. Its metadata may be damaged.") from error
+
+
+def _opened(path: Path, labels: bool) -> Stack:
+    node = zarr.open(_PlainFiles(path, read_only=True), mode="r")
     if isinstance(node, zarr.Array):
         names = getattr(node.metadata, "dimension_names", None)
         axes = "".join(names) if names and all(n and len(n) == 1 for n in names) else guess_axes(node.shape, node.dtype)

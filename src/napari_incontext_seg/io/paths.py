@@ -28,6 +28,16 @@ def stem(path: Path) -> str:
     return path.stem
 
 
+def check_exists(path: Path) -> None:
+    """Raise FileError if there is no such file or folder, or its name is none."""
+    try:
+        exists = path.exists()
+    except OSError as error:  # too long a name
+        raise FileError(f"{path.name[:40]}... cannot be opened: {error.strerror or error}.") from error
+    if not exists:
+        raise FileError(f"{path} does not exist.")
+
+
 def natural_key(path: Path) -> list[tuple[int, str]]:
     """Sort key under which ``slice2.png`` comes before ``slice10.png``."""
     parts = re.split(r"(\d+)", path.name.lower())
@@ -36,7 +46,12 @@ def natural_key(path: Path) -> list[tuple[int, str]]:
 
 def is_pattern(path: Path) -> bool:
     """Whether ``path`` names several files by wildcards, and is not itself a file called so."""
-    return any(c in str(path) for c in "*?[") and not path.exists()
+    if not any(c in str(path) for c in "*?["):
+        return False
+    try:
+        return not path.exists()
+    except OSError:  # too long for a file's name
+        return True
 
 
 def image_files(path: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,9 +16,21 @@ from ..errors import FileError, InputError
 from .axes import guess_axes
 from .folder import ReopenedFile, stack_files
 from .ome_zarr import is_zarr, read_ome_zarr
-from .paths import RASTER_SUFFIXES, READABLE, TIFF_SUFFIXES, VIDEO_SUFFIXES, PathLike, image_files, is_pattern, stem
+from .paths import (
+    RASTER_SUFFIXES,
+    READABLE,
+    TIFF_SUFFIXES,
+    VIDEO_SUFFIXES,
+    PathLike,
+    check_exists,
+    image_files,
+    is_pattern,
+    stem,
+)
 from .raster import read_raster
 from .tiff import read_tiff, read_tiff_images
+
+MOST_IMAGES = 100_000  # of a collection
 
 
 def open_stack(path: PathLike, *, axes: str | None = None, channels: Sequence[int] | None = None) -> Stack:
@@ -58,13 +69,7 @@ def open_labels(path: PathLike) -> Stack:
     InputError
         The file holds colours or channels instead of one whole number a pixel.
     """
-    stack = _open(path, labels=True)
-    if stack.num_channels > 1:
-        raise InputError(
-            f"{stack.name}: labels need one whole number a pixel; got {stack.num_channels} channels "
-            f"(axes {stack.axes!r}, shape {tuple(stack.data.shape)}). Save the channel with the labels alone."
-        )
-    return stack
+    return _one_channel(_open(path, labels=True))
 
 
 def open_images(path: PathLike) -> list[Stack]:
@@ -86,7 +91,7 @@ def open_label_images(path: PathLike) -> list[Stack]:
     FileError, InputError
         As `open_labels`; sizes may differ.
     """
-    return _open_each(path, labels=True)
+    return [_one_channel(stack) for stack in _open_each(path, labels=True)]
 
 
 def stack_from_array(array: ArrayLike, axes: str | None = None) -> Stack:
@@ -108,13 +113,22 @@ def stack_from_array(array: ArrayLike, axes: str | None = None) -> Stack:
     return Stack(array, axes or guess_axes(array.shape, array.dtype))
 
 
+def _one_channel(stack: Stack) -> Stack:
+    """The stack itself, if it can be labels."""
+    if stack.num_channels > 1:
+        raise InputError(
+            f"{stack.name}: labels need one whole number a pixel; got {stack.num_channels} channels "
+            f"(axes {stack.axes!r}, shape {tuple(stack.data.shape)}). Save the channel with the labels alone."
+        )
+    return stack
+
+
 # -- dispatch ---------------------------------------------------------------------------------------------------------
 def _open(path: PathLike, *, labels: bool) -> Stack:
     path = Path(path).expanduser()
     if is_pattern(path):
         return stack_files(image_files(path), partial(_open_file, labels=labels), path.parent.name)
-    if not path.exists():
-        raise FileError(f"{path} does not exist.")
+    check_exists(path)
     if path.is_file():
         return _open_file(path, labels=labels)
     if is_zarr(path):
@@ -147,18 +161,33 @@ def _check_not_empty(path: Path) -> None:
 
 def _read_numpy(path: Path, labels: bool) -> Stack:
     try:
+        if path.suffix.lower() == ".npy":
+            _check_header(path)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(array, np.lib.npyio.NpzFile):
             with array:
                 if len(array.files) != 1:
                     raise InputError(f"{path.name} must hold one array; it has {len(array.files)}: {array.files}.")
                 array = array[array.files[0]]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except Exception as error:  # foreign bytes make NumPy's parsers raise anything
         raise FileError(f"{path} cannot be read: {error}. (Pickled objects are never loaded.)") from error
     # an array of labels is never one of colours: guessed as if of another type
     return Stack(array, guess_axes(array.shape, np.uint32 if labels else array.dtype), name=stem(path))
+
+
+def _check_header(path: Path) -> None:
+    """Raise InputError if an array holds no numbers: some of the others even crash NumPy where they are opened."""
+    with path.open("rb") as file:
+        try:
+            version = np.lib.format.read_magic(file)
+        except ValueError:
+            return  # another file with this name: np.load says which
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        dtype = read(file)[2]
+    if dtype.kind not in "buif":
+        raise InputError(f"{path.name} must hold numbers; got {dtype}. (Pickled objects are never loaded.)")
 
 
 def _with_axes(stack: Stack, axes: str) -> Stack:
@@ -198,6 +227,8 @@ class _Plane:
 
 def _open_each(path: PathLike, *, labels: bool) -> list[Stack]:
     path = Path(path).expanduser()
+    if not is_pattern(path):
+        check_exists(path)
     if is_pattern(path) or (path.is_dir() and not is_zarr(path)):
         opened = partial(_open_file, labels=labels)
         stacks = [replace(opened(f), data=ReopenedFile(f, opened)) for f in image_files(path)]
@@ -213,6 +244,8 @@ def split_planes(stack: Stack) -> list[Stack]:
     """Split a stack into one stack a plane, named NAME_0000, NAME_0001, ...; a single plane keeps its name."""
     if not stack.plane_axes:
         return [stack]
+    if len(stack) > MOST_IMAGES:
+        raise InputError(f"{stack.name} holds {len(stack)} images; one by one at most {MOST_IMAGES} can be opened.")
     planes = []
     for position in range(len(stack)):
         data = _Plane(stack, position)

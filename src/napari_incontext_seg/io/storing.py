@@ -40,10 +40,11 @@ def storing(path: Path) -> Iterator[None]:
 
 def check_free(path: Path, overwrite: bool) -> None:
     """Raise FileError if ``path`` exists and may not be replaced."""
-    if path.is_dir() and not any((path / marker).exists() for marker in ZARR_MARKERS):
-        raise FileError(f"{path} is a folder, not an earlier output; choose another name.")
-    if path.exists() and not overwrite:
-        raise FileError(f"{path} exists; use --overwrite (overwrite=True) to replace it.")
+    with storing(path):  # a name may be too long even to look for
+        if path.is_dir() and not any((path / marker).exists() for marker in ZARR_MARKERS):
+            raise FileError(f"{path} is a folder, not an earlier output; choose another name.")
+        if path.exists() and not overwrite:
+            raise FileError(f"{path} exists; use --overwrite (overwrite=True) to replace it.")
 
 
 def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import struct
 import threading
 import warnings
 import weakref
@@ -36,12 +37,15 @@ class _Owner:
         with _complaints() as complaints:
             try:
                 self.file = tifffile.TiffFile(path)
+                _check_chain(path, self.file)
                 series = self.file.series
+            except FileError:
+                raise
             except Exception as error:  # tifffile raises its own, struct.error, IndexError, ... for files that are none
                 raise FileError(f"{path} cannot be read as TIFF: {error}. It may be truncated or damaged.") from error
         self.lock = threading.RLock()
         weakref.finalize(self, self.file.close)
-        if not series:
+        if not series or not series[0].shape:
             raise FileError(f"{path} holds no image.")
         self._check_complete(path)
         if complaints:
@@ -58,6 +62,23 @@ class _Owner:
         if said > held:
             page = prod(first.keyframe.shape)
             raise FileError(f"{path} is truncated or damaged: it holds {held // page} of {said // page} planes.")
+
+
+def _check_chain(path: Path, file: tifffile.TiffFile) -> None:
+    """Raise FileError if the chain of pages leads back into itself: tifffile would follow it without end."""
+    if (file.is_imagej or file.is_shaped) and file.pages.first.is_contiguous:
+        return  # one page tells where all are; reading the others may take long
+    form, handle, offset, seen = file.tiff, file.filehandle, file.pages.first.offset, set[int]()
+    while 0 < offset < handle.size:
+        if offset in seen:
+            raise FileError(f"{path} is damaged: after page {len(seen)} its pages begin anew. Save or copy it again.")
+        seen.add(offset)
+        handle.seek(offset)
+        count = handle.read(form.tagnosize)
+        if len(count) == form.tagnosize:
+            handle.seek(struct.unpack(form.tagnoformat, count)[0] * form.tagsize, 1)
+        end = handle.read(form.offsetsize)
+        offset = struct.unpack(form.offsetformat, end)[0] if len(end) == form.offsetsize else 0
 
 
 @contextmanager
@@ -205,7 +226,7 @@ def _steps(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str
             return _ome_steps(file.ome_metadata, file.series.index(series))
         metadata = file.imagej_metadata or (file.shaped_metadata or ({},))[0]
         return _imagej_steps(metadata, series.keyframe)
-    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+    except Exception as error:  # foreign metadata make parsers raise anything
         warnings.warn(f"the pixel size in the file was not understood ({error!r}).", DegradedDataWarning, stacklevel=4)
         return {}
 
