@@ -62,5 +62,7 @@ def split_ignored(labels: Any, ignore_label: int | None) -> tuple[NDArray[np.uin
     The ignore label may be any number, also one that no id can have (-1). Raises as `as_labels` does.
     """
     array = np.asarray(labels)
+    if array.dtype.kind not in "buif":
+        raise InputError(f"labels must be whole numbers; got dtype {array.dtype}.")
     valid = np.ones(array.shape, bool) if ignore_label is None else array != ignore_label
     return as_labels(np.where(valid, array, array.dtype.type(0))), valid

@@ -38,7 +38,10 @@ def as_plane(image: Any) -> Plane:
     InputError
         Another shape, an empty plane, NaN, or values outside [0, 1].
     """
-    plane = np.asarray(image, np.float32)
+    try:
+        plane = np.asarray(image, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a plane must be an array of numbers; got {type(image).__name__} ({error}).") from error
     if plane.ndim == 2:
         plane = plane[..., None]
     if plane.ndim != 3 or plane.shape[2] not in (1, 3) or 0 in plane.shape:
@@ -88,7 +91,10 @@ class Example:
         if not valid.any():
             raise InputError("the example has no annotated pixel: every pixel is ignored.")
         if self.spacing is not None:
-            spacing = tuple(float(s) for s in self.spacing)
+            try:
+                spacing = tuple(float(s) for s in self.spacing)
+            except (TypeError, ValueError):
+                spacing = ()
             if len(spacing) != 2 or not all(0 < s < np.inf for s in spacing):
                 raise InputError(f"pixel spacing must be two positive numbers (y, x); got {self.spacing}.")
             object.__setattr__(self, "spacing", spacing)

@@ -239,6 +239,9 @@ class LabelFolder:
         self._written: list[int] = []
         self._files: list[Path] = []
         names = [image.name for image in images]
+        for name in names:
+            if "/" in name or "\\" in name or "\0" in name or name in (".", ".."):
+                raise InputError(f"the name of an image becomes that of a file, and {name!r} cannot: rename the image.")
         if len(set(names)) < len(names) or not all(names):
             twice = sorted({n for n in names if names.count(n) > 1 or not n})
             raise InputError(f"each image needs a name of its own for its labels; not so: {twice}.")

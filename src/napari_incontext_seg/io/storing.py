@@ -38,6 +38,19 @@ def storing(path: Path) -> Iterator[None]:
         raise FileError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
+def read_plain(path: Path) -> str:
+    """The text of a file that somebody else may have made; a device or pipe, which may never end, is not read.
+
+    Raises
+    ------
+    OSError
+        It is none, or cannot be read.
+    """
+    if not path.is_file():
+        raise FileError(f"{path} is missing, or no file.")
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
 def check_free(path: Path, overwrite: bool) -> None:
     """Raise FileError if ``path`` exists and may not be replaced."""
     with storing(path):  # a name may be too long even to look for

@@ -29,7 +29,7 @@ from ..core.labels import as_labels
 from ..core.stack import Stack
 from ..errors import DegradedDataWarning, FileError, InContextError, InputError
 from ..io.example_sets import load_examples, save_examples
-from ..io.storing import store, storing
+from ..io.storing import read_plain, store, storing
 from .plan import is_own
 from .project import Project
 from .settings import RunSettings
@@ -200,7 +200,7 @@ def load_session(folder: Path, stack: Stack | None = None) -> SavedSession:
 def _load(folder: Path, image: str | None) -> SavedSession:
     """Read a session that must be about the image with this identity, if one is given."""
     try:
-        facts = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+        facts = json.loads(read_plain(folder / "session.json"))
         if facts.get("format") != MARK or facts.get("version") != VERSION:
             raise FileError(f"{folder} is no session, or one of a newer version of this program.")
         if image is not None and facts.get("image") != image:
@@ -209,7 +209,7 @@ def _load(folder: Path, image: str | None) -> SavedSession:
         examples = load_examples(folder / "examples.incontext") if (folder / "examples.incontext").exists() else None
     except InContextError:
         raise
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise FileError(f"the session {folder} cannot be read: {error}.") from error
     confidence: dict[int, float] = {}
     flags: dict[str, dict[int, bool]] = {"verified": {}, "painted": {}, "touched": {}}
@@ -240,8 +240,8 @@ def _end_line(log: Path) -> None:
 
 def _log(file: Path) -> Iterator[Any]:
     """The lines of a log that can be read; the last one may be cut off by a crash."""
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(ValueError):
+    for line in read_plain(file).splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
             yield json.loads(line)
 
 
