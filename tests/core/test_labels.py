@@ -61,3 +61,9 @@ def test_nothing_is_ignored_unless_told() -> None:
     assert labels.tolist() == [[255, 0]]
     assert valid.all()
     assert split_ignored(np.array([[255, 0]], np.uint8), -1)[1].all()
+
+
+@pytest.mark.parametrize("dtype", ["V4", "M8[s]", "U3", "O"])
+def test_what_is_no_number_cannot_be_ignored_either(dtype):
+    with pytest.raises(InputError, match="whole numbers"):
+        split_ignored(np.zeros((4, 5), dtype), -1)

@@ -106,3 +106,15 @@ def test_a_segmentation_is_checked_and_read_only() -> None:
 def test_a_grey_plane_gets_a_channel_axis() -> None:
     assert as_plane(IMAGE).shape == (3, 4, 1)
     assert as_plane(np.zeros((3, 4, 3))).dtype == np.float32
+
+
+@pytest.mark.parametrize("image", [None, "text", {}, [[1, 2], [3]], object()])
+def test_what_is_no_array_is_no_plane(image):
+    with pytest.raises(InputError, match="plane must"):
+        as_plane(image)
+
+
+@pytest.mark.parametrize("spacing", ["ab", 3, (None, 1), (1,)])
+def test_spacing_is_two_numbers(spacing):
+    with pytest.raises(InputError, match="two positive numbers"):
+        Example(np.zeros((4, 5, 1), np.float32), np.ones((4, 5)), spacing=spacing)

@@ -14,6 +14,7 @@ import zarr
 
 from napari_incontext_seg.core.stack import Stack
 from napari_incontext_seg.errors import FileError, InputError, ResourceError
+from napari_incontext_seg.io.labels import LabelFolder, LabelWriter
 from napari_incontext_seg.io.stacks import open_images, open_label_images, open_stack
 from napari_incontext_seg.io.storing import check_free
 
@@ -123,3 +124,27 @@ def test_an_image_without_memory_for_one_slice_says_so() -> None:
 
     with pytest.raises(ResourceError, match="Crop the image"):
         Stack(Huge(), "yx").read(0)
+
+
+@pytest.mark.parametrize("name", ["../a", "a/b", "/a", "..", "a\x00b", "a\\b"])
+def test_the_name_of_an_image_cannot_lead_out_of_the_output_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="rename the image"):
+        LabelFolder(tmp_path / "out", [Stack(np.ones((8, 9), np.uint8), "yx", name=name)])
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("unit", ["é" * 20, "Å", "長さ"])
+def test_units_in_whatever_letters_do_not_keep_labels_from_being_written(tmp_path: Path, unit: str) -> None:
+    like = Stack(np.ones((3, 8, 9), np.uint8), "zyx", (2.0, 1.0, 1.0), (unit,) * 3)
+    with LabelWriter(tmp_path / "a.tif", like) as writer:
+        writer.write(1, np.full((8, 9), 5))
+    assert open_stack(tmp_path / "a.tif").read(1).max() == 5
+
+
+@pytest.mark.parametrize("confidence", ["text", np.ones((2, 2)), [["a"] * 9] * 8])
+def test_confidence_that_is_none(tmp_path: Path, confidence: object) -> None:
+    image = Stack(np.ones((8, 9), np.uint8), "yx", name="a")
+    with LabelWriter(tmp_path / "a.tif", image) as writer, pytest.raises(InputError, match="confidence must"):
+        writer.write(0, np.ones((8, 9), np.uint8), confidence)
+    with LabelFolder(tmp_path / "b", [image]) as folder, pytest.raises(InputError, match="confidence must"):
+        folder.write(0, np.ones((8, 9), np.uint8), confidence)

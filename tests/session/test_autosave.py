@@ -361,3 +361,17 @@ def test_the_labels_of_an_example_are_saved_with_it(stack: Stack, tmp_path: Path
     load_session(tmp_path / "session", stack).restore_into(restored)
     np.testing.assert_array_equal(restored.labels.read(0), project.labels.read(0))
     project.close()
+
+
+def test_hostile_files_in_a_session_are_told(stack: Stack, tmp_path: Path) -> None:
+    """A log whose lines are nested without end is passed over; a device in its place is not read."""
+    folder = tmp_path / "session"
+    worked_on(stack, folder).autosave.close()  # type: ignore[union-attr]
+    log = folder / "log.jsonl"
+    log.write_text("[" * 50_000 + "\n" + log.read_text())
+    assert load_session(folder, stack).verified
+    if hasattr(os, "mkfifo"):
+        log.unlink()
+        os.mkfifo(log)
+        with pytest.raises(FileError, match="no file"):
+            load_session(folder, stack)

@@ -115,9 +115,7 @@ class LabelWriter:
         with storing(self.path):
             self._labels[position] = plane
             if confidence is not None:
-                values = np.asarray(confidence, np.float32)
-                if values.shape != plane.shape:
-                    raise InputError(f"confidence must match the labels {plane.shape}; got {values.shape}.")
+                values = _as_confidence(confidence, plane.shape)
                 self._confidence[position] = np.rint(values * _CONFIDENCE_STEPS) / _CONFIDENCE_STEPS
                 self._has_confidence = True
         self._largest = max(self._largest, int(plane.max(initial=0)))
@@ -268,7 +266,7 @@ class LabelFolder:
         else:
             store(target, lambda file: write_tiff(file, iter([plane.astype(dtype)]), image, dtype, record))
         if confidence is not None:
-            values, floats = np.asarray(confidence, np.float32), np.dtype(np.float32)
+            values, floats = _as_confidence(confidence, plane.shape), np.dtype(np.float32)
             beside = self.path / "confidence" / f"{image.name}.tif"
             store(beside, lambda file: write_tiff(file, iter([values]), image, floats, record))
         self._written.append(number)
@@ -292,6 +290,17 @@ class LabelFolder:
             error.add_note(str(second))
         if error is not None and finished:
             error.add_note(f"The finished images ({len(finished)}) are in {self.path}.")
+
+
+def _as_confidence(values: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Values (Y, X) as float32. Raises InputError if they are no numbers, or do not match the labels."""
+    try:
+        confidence = np.asarray(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"confidence must be an array of numbers; got {type(values).__name__} ({error}).") from error
+    if confidence.shape != shape:
+        raise InputError(f"confidence must match the labels {shape}; got {confidence.shape}.")
+    return confidence
 
 
 def label_files(path: Path) -> list[Path]:

@@ -291,12 +291,17 @@ def write_tiff(
 def _imagej_metadata(axes: str, steps: Mapping[str, tuple[float, str]]) -> dict[str, Any]:
     metadata: dict[str, Any] = {"axes": axes.upper()}
     if steps["x"][1]:
-        metadata["unit"] = imagej_symbol(steps["x"][1])
+        metadata["unit"] = _escaped(imagej_symbol(steps["x"][1]))
     if "z" in steps and steps["z"][1]:
         metadata["spacing"] = convert(abs(steps["z"][0]), steps["z"][1], steps["x"][1])
     if "t" in steps and steps["t"][1]:
-        metadata |= {"finterval": steps["t"][0], "tunit": imagej_symbol(steps["t"][1])}
+        metadata |= {"finterval": steps["t"][0], "tunit": _escaped(imagej_symbol(steps["t"][1]))}
     return metadata
+
+
+def _escaped(unit: str) -> str:
+    """A unit as ImageJ writes it: its metadata are ASCII."""
+    return "".join(c if c.isascii() else f"\\u{ord(c):04x}" for c in unit)
 
 
 def _ome_metadata(axes: str, steps: Mapping[str, tuple[float, str]], provenance: Mapping[str, Any]) -> dict[str, Any]:
