@@ -19,7 +19,7 @@ from unittest import mock
 import numpy as np
 import torch  # now, as its import needs more memory than an attempt may take
 from damage import altered, altered_text, damage_folder, damaged
-from files import PROOF, SHAPE, Bomb, check_stack, volume
+from files import PROOF, SHAPE, Bomb, check_stack, pictures, tiffs, volume, zarrs
 from registry import target
 
 from napari_incontext_seg.core.example_set import ExampleItem, ExampleSet
@@ -104,12 +104,74 @@ def odd_example(random: Random) -> Example:
 
 @target("examples and contexts")
 def fuzz_examples(random: Random, folder: Path) -> None:
-    examples = [odd_example(random) for _ in range(random.randrange(3))]
-    kind = random.choice(("semantic", "instance", "", None, 3))
+    odd = random.randrange(2)
+    examples = [odd_example(random) if odd else plain_set().items[0].example for _ in range(random.randrange(1, 3))]
+    kind = random.choice(("semantic", "instance", "semantic", "instance", "", None, 3))
     context = Context(tuple(examples), kind, random.choice(({}, {1: "cell"}, {-1: ""})))
     assert len(context.fingerprint) == 64
     assert list(context.ids) == sorted(set(context.ids))
-    Segmentation(array(random), array(random))
+    if random.randrange(3) == 0:
+        Segmentation(array(random), array(random))
+
+
+@target("undo whose files are damaged")
+def fuzz_journal(random: Random, folder: Path) -> None:
+    from napari_incontext_seg.session.journal import Journal
+
+    journal, planes = Journal(memory_bytes=1), [volume(np.uint32, (24, 20)) * k for k in range(4)]
+    with mock.patch("tempfile.mkdtemp", lambda **_: str(folder)):
+        for k in range(3):
+            journal.record(k, 0, planes[k], planes[k + 1])
+    if random.randrange(3):
+        damage_folder(random, folder)
+    for k in (2, 1, 0):
+        for entry in journal.undo_run():
+            reverted = entry.change.revert(planes[k + 1])
+            assert reverted.shape == planes[k].shape
+
+
+@target("tracks and links")
+def fuzz_tracks(random: Random, folder: Path) -> None:
+    from napari_incontext_seg.core.tracks import Tracks
+    from napari_incontext_seg.infer.linking import link
+
+    frames = [array(random, 20) if random.randrange(4) == 0 else volume(np.uint32, (24, 20)) // 60 for _ in range(3)]
+    if random.randrange(2):
+        parents = random.choice((None, {2: (1,)}, {1: (1,)}, {1: (99,)}, {2: ()}))
+        tracks = Tracks.measure(frames, parents=parents)
+        assert len(tracks.track) == len(tracks.frame)
+        assert (tracks.area > 0).all()
+    else:
+        link(frames)
+
+
+@target("files that vanish or change")
+def fuzz_vanishing(random: Random, folder: Path) -> None:
+    """A disk that is unplugged, a file that is written anew, while it is read plane by plane."""
+    kind = random.randrange(4)
+    if kind == 0:
+        path = folder / "a.tif"
+        path.write_bytes(random.choice(tiffs()))
+    elif kind == 1:
+        path = folder / f"a.{pictures()[0][0]}"
+        path.write_bytes(pictures()[0][1])
+    elif kind == 2:
+        path = folder / "a.zarr"
+        shutil.copytree(zarrs() / "new.zarr", path)
+    else:
+        path = folder / "images"
+        path.mkdir()
+        for k in range(3):
+            (path / f"p{k}.png").write_bytes(pictures()[1][1])
+    stack = open_stack(path).normalized()
+    place = path if path.is_dir() else folder
+    if random.randrange(2):
+        damage_folder(random, place)
+    else:
+        shutil.rmtree(place)
+        place.mkdir()
+    for position in range(len(stack)):
+        assert stack.plane(position).shape[:2] == stack.plane_shape
 
 
 @target("palettes")

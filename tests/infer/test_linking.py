@@ -250,3 +250,13 @@ def test_one_cell_that_was_two_pieces_stays_one_where_it_has_no_waist() -> None:
     parted: list[int] = []
     link([pieces] * 4 + [whole] * 3, part=lambda t, _: parted.append(t))
     assert not parted
+
+
+def test_frames_of_different_shape_cannot_be_linked():
+    with pytest.raises(InputError, match="one shape"):
+        link([np.ones((8, 9), np.uint32), np.ones((8, 9), np.uint32), np.ones((9, 9), np.uint32)])
+
+
+def test_a_frame_without_planes_is_refused():
+    with pytest.raises(InputError, match="at least one plane"):
+        measure_objects(np.ones((0, 8, 9), np.uint32))

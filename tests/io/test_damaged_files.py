@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from PIL import Image
 
 from napari_incontext_seg.core.stack import Stack
 from napari_incontext_seg.errors import FileError, InputError, ResourceError
@@ -148,3 +149,13 @@ def test_confidence_that_is_none(tmp_path: Path, confidence: object) -> None:
         writer.write(0, np.ones((8, 9), np.uint8), confidence)
     with LabelFolder(tmp_path / "b", [image]) as folder, pytest.raises(InputError, match="confidence must"):
         folder.write(0, np.ones((8, 9), np.uint8), confidence)
+
+
+def test_a_picture_that_vanishes_while_a_folder_is_read(tmp_path: Path) -> None:
+    for k in range(3):
+        Image.fromarray(np.full((8, 9), k, np.uint8)).save(tmp_path / f"p{k}.png")
+    stack = open_stack(tmp_path)
+    (tmp_path / "p1.png").unlink()
+    assert stack.read(2).max() == 2
+    with pytest.raises(FileError, match="no longer there"):
+        stack.read(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 from pathlib import Path
@@ -132,3 +133,10 @@ def test_damaged_bytes(tmp_path: Path, whole: dict[str, bytes], container: str, 
         load_model(tmp_path / "weights")
     except CheckpointError as error:
         assert str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("name", ["../part", "/etc/passwd", "a\x00b", "sub/part"])
+def test_an_index_cannot_name_files_elsewhere(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(CheckpointError, match="outside its folder"):
+        load_model(tmp_path)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_incontext_seg.core.sparse_change import SparseChange
-from napari_incontext_seg.errors import InputError
+from napari_incontext_seg.errors import FileError, InputError
 from napari_incontext_seg.session.journal import Journal
 
 
@@ -221,3 +221,20 @@ def test_any_order_of_undo_and_redo_is_consistent(moves: list[str]) -> None:
         written.undo("slice")
     assert written.state() == start
     journal.close()
+
+
+@pytest.mark.parametrize("harm", ["delete", "cut", "alter"])
+def test_a_step_whose_file_is_gone_or_damaged_is_told(tmp_path, monkeypatch, harm):
+    monkeypatch.setattr("tempfile.mkdtemp", lambda **_: str(tmp_path))
+    journal, blank = Journal(memory_bytes=1), np.zeros((9, 8), np.uint32)
+    for run in range(3):
+        journal.record(run, 0, blank, blank + run + 1)
+    file = min(tmp_path.iterdir())
+    content = file.read_bytes()
+    file.unlink()
+    if harm != "delete":
+        file.write_bytes(content[:-3] if harm == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
+    for _ in range(2):
+        journal.undo_slice()
+    with pytest.raises(FileError, match="cannot be undone"):
+        assert journal.undo_slice()[0].change

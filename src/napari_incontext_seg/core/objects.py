@@ -61,6 +61,8 @@ def measure_objects(labels: Any, image: Any = None, confidence: Any = None) -> O
         Labels that are no 2-D or 3-D integers, or shapes that differ.
     """
     shape = tuple(np.shape(labels))
+    if len(shape) == 3 and shape[0] == 0:
+        raise InputError(f"labels of a frame need at least one plane; got shape {shape}.")
     for name, other in (("the image", image), ("confidence", confidence)):
         if other is not None and tuple(np.shape(other))[: len(shape)] != shape:
             raise InputError(f"{name} must match the labels {shape}; got {tuple(np.shape(other))}.")

@@ -13,6 +13,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from ..core.objects import Objects, measure_objects, numbered
+from ..errors import InputError
 
 Vectors = NDArray[np.float64]
 
@@ -99,7 +100,14 @@ def find_drift(before: Any, after: Any) -> Vectors:
     Returns
     -------
     (3,) z, y, x in pixels.
+
+    Raises
+    ------
+    InputError
+        The frames differ in shape.
     """
+    if np.shape(before) != np.shape(after):
+        raise InputError(f"all frames must have one shape; got {np.shape(before)} and {np.shape(after)}.")
     from skimage.registration import phase_cross_correlation
 
     a, b = (np.nan_to_num(volume(frame).astype(np.float32), posinf=0, neginf=0) for frame in (before, after))

@@ -155,6 +155,8 @@ def _open_file(path: Path, *, labels: bool) -> Stack:
 
 
 def _check_not_empty(path: Path) -> None:
+    if not path.is_file():
+        raise FileError(f"{path} is no longer there, or no file.")
     if path.stat().st_size == 0:
         raise FileError(f"{path} is empty (0 bytes).")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.sparse_change import SparseChange
+from ..errors import FileError
 
 MEMORY_BYTES = 2**26  # of changes in memory; the older ones are on disk
 DISK_BYTES = 2**31  # of changes on disk; the oldest are forgotten
@@ -27,13 +29,23 @@ class Entry:
         self.run, self.position, self.note, self.nbytes = run, position, note, change.nbytes
         self._change = change
         self._file: Path | None = None
+        self._checksum = 0
 
     @property
     def change(self) -> SparseChange:
-        """What changed, read from disk if it lies there."""
+        """What changed, read from disk if it lies there. Raises FileError if it was deleted or damaged there."""
         if self._file is None:
             return self._change
-        return replace(self._change, packed=self._file.read_bytes())
+        try:
+            with self._file.open("rb") as file:
+                packed = file.read(self.nbytes + 1)
+            if zlib.crc32(packed) != self._checksum:
+                raise OSError("it is damaged")
+        except OSError as error:
+            raise FileError(
+                f"this step cannot be undone: its temporary file {self._file} cannot be read ({error.strerror or error})."
+            ) from error
+        return replace(self._change, packed=packed)
 
     @property
     def on_disk(self) -> bool:
@@ -47,6 +59,7 @@ class Entry:
         except OSError:
             file.unlink(missing_ok=True)  # half a change, on a disk that is full
             raise
+        self._checksum = zlib.crc32(self._change.packed)
         self._file, self._change = file, replace(self._change, packed=b"")
 
     def forget(self) -> None:
