@@ -90,7 +90,7 @@ def work(names: list[str], start: int, end: int, seed: int, sender: Any) -> None
     faulthandler.enable()
     for number in range(start, end):
         name = names[number % len(names)]
-        with tempfile.TemporaryDirectory(prefix="incontext-fuzz-") as folder:
+        with tempfile.TemporaryDirectory(prefix="incontext-fuzz-", ignore_cleanup_errors=True) as folder:
             sender.send(judge(TARGETS[name], Random(f"{seed} {name} {number}"), Path(folder)))
 
 

@@ -260,3 +260,11 @@ def test_frames_of_different_shape_cannot_be_linked():
 def test_a_frame_without_planes_is_refused():
     with pytest.raises(InputError, match="at least one plane"):
         measure_objects(np.ones((0, 8, 9), np.uint32))
+
+
+def test_a_mask_is_one_object():
+    mask = np.zeros((8, 9), bool)
+    mask[2:4, 3:6] = True
+    found = measure_objects(mask)
+    assert found.ids.tolist() == [1]
+    assert found.area.tolist() == [6]

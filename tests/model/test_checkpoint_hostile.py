@@ -135,7 +135,7 @@ def test_damaged_bytes(tmp_path: Path, whole: dict[str, bytes], container: str, 
         assert str(error)  # noqa: PT017
 
 
-@pytest.mark.parametrize("name", ["../part", "/etc/passwd", "a\x00b", "sub/part"])
+@pytest.mark.parametrize("name", ["../part", "/etc/passwd", "a\x00b", "\ud800", "sub/part"])
 def test_an_index_cannot_name_files_elsewhere(tmp_path: Path, name: str) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
     with pytest.raises(CheckpointError, match="outside its folder"):

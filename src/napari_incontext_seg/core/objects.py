@@ -86,6 +86,8 @@ def planes_of(labels: Any) -> Iterator[tuple[int, NDArray[Any]]]:
     planes = [labels] if len(np.shape(labels)) == 2 else labels
     for z in range(len(planes)):
         plane = np.asarray(planes[z])
+        if plane.dtype.kind == "b":
+            plane = plane.astype(np.uint8)  # indexing with a mask means something else
         if plane.dtype.kind not in "bui":
             raise InputError(f"labels must be whole numbers; got dtype {plane.dtype}.")
         if plane.dtype.kind == "i" and plane.size and plane.min() < 0:

@@ -194,7 +194,7 @@ def _read_folder(folder: Path) -> Stored:
     elif index.is_file():
         with _parsing(index):
             names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-            if any(Path(name).name != name or "\0" in name for name in names):
+            if any(Path(name).name != name or not name.isprintable() for name in names):
                 raise CheckpointError(f"{index} names files outside its folder. Get the weights from their publisher.")
             shards = [folder / name for name in names]
     else:
