@@ -2,8 +2,8 @@
 
     python benchmarks/fuzz.py [--inputs 10000] [--seed 0] [--only TARGET] [--json F]
 
-Targets and what counts as a failure are those of ``tests/fuzz``; each input is made of the seed, the name of its target and its
-number, so that one can be made again. The exit code is 1 if anything failed.
+Targets and what counts as a failure are those of ``tests/fuzz``. An input is made of the seed, the name of its target
+and its number, so that each can be made again. The exit code is 1 if anything failed. Linux only.
 """
 
 from __future__ import annotations

@@ -118,3 +118,9 @@ def test_what_is_no_array_is_no_plane(image):
 def test_spacing_is_two_numbers(spacing):
     with pytest.raises(InputError, match="two positive numbers"):
         Example(np.zeros((4, 5, 1), np.float32), np.ones((4, 5)), spacing=spacing)
+
+
+@pytest.mark.parametrize("confidence", [{}, "text", object()])
+def test_confidence_is_an_array(confidence):
+    with pytest.raises(InputError, match="confidence must"):
+        Segmentation(np.ones((4, 5), np.uint32), confidence)

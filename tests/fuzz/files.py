@@ -86,7 +86,10 @@ def volume(dtype: Any = np.uint8, shape: tuple[int, ...] = SHAPE) -> np.ndarray[
 def tiffs() -> tuple[bytes, ...]:
     """Small TIFFs of the kinds that microscopes and programs write."""
     kinds: list[tuple[np.ndarray[Any, Any], dict[str, Any]]] = [
-        (volume(np.uint16), {"imagej": True, "metadata": {"axes": "ZYX", "spacing": 2, "unit": "um"}, "resolution": (2, 2)}),
+        (
+            volume(np.uint16),
+            {"imagej": True, "metadata": {"axes": "ZYX", "spacing": 2, "unit": "um"}, "resolution": (2, 2)},
+        ),
         (volume(), {"ome": True, "metadata": {"axes": "TYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}}),
         (volume(np.float32), {"compression": "zlib"}),
         (volume(shape=(24, 20, 3)), {"photometric": "rgb"}),
@@ -95,7 +98,7 @@ def tiffs() -> tuple[bytes, ...]:
         (volume(np.uint16), {"byteorder": ">"}),
         (volume(np.float64), {}),
         (volume(bool, (16, 16)), {}),
-    ]  # fmt: skip
+    ]
     made = []
     for array, options in kinds:
         stream = io.BytesIO()
@@ -144,8 +147,11 @@ def fuzz_numpy(random: Random, folder: Path) -> None:
         )
     elif what == 1:
         shape = tuple(random.choice((*SIZES, -1, 3)) for _ in range(random.randrange(6)))
-        header = {"descr": random.choice(("|u1", "<f8", "|O", "<U9", "<M8[ns]", "|V0", "<c16", "<f2", ">i8", "x", "|S0")),
-                  "fortran_order": random.choice((True, False, 3)), "shape": shape}  # fmt: skip
+        header = {
+            "descr": random.choice(("|u1", "<f8", "|O", "<U9", "<M8[ns]", "|V0", "<c16", "<f2", ">i8", "x", "|S0")),
+            "fortran_order": random.choice((True, False, 3)),
+            "shape": shape,
+        }
         text = (repr(header) + "\n").encode()
         path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(100))
     elif what == 2:
@@ -176,9 +182,23 @@ def fuzz_names(random: Random, folder: Path) -> None:
         ("a", "ä ö", "名前", " ", "a.b.c", "x" * 200, "-o", "a[1]", "a*", "%s", "a\nb", "..a", "\u202e")
     )
     path = folder / f"{name}{random.choice((*FILE_SUFFIXES, '', '.czi', '.txt', '.pdf'))}"
-    contents = (b"", b"\n", b"text", b"\x00" * 500, random.choice(tiffs()), random.choice(pictures())[1], _npy(volume()),
-                bytes(random.randrange(256) for _ in range(random.randrange(300))), b"II*\x00", b"MM\x00*\xff\xff\xff\xff",
-                b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"PK\x03\x04", b"RIFF\xff\xff\xff\xffAVI ")  # fmt: skip
+    contents = (
+        b"",
+        b"\n",
+        b"text",
+        b"\x00" * 500,
+        random.choice(tiffs()),
+        random.choice(pictures())[1],
+        _npy(volume()),
+        bytes(random.randrange(256) for _ in range(random.randrange(300))),
+        b"II*\x00",
+        b"MM\x00*\xff\xff\xff\xff",
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff",
+        b"BM",
+        b"PK\x03\x04",
+        b"RIFF\xff\xff\xff\xffAVI ",
+    )
     path.write_bytes(random.choice(contents))
     if random.randrange(10) == 0:
         use(

@@ -1,13 +1,12 @@
 """The targets of fuzzing, and how one attempt is judged: used by the tests here and by ``benchmarks/fuzz.py``.
 
-A target makes an input that is broken or hostile, gives it to the program and checks what comes out. Allowed are a right
-result and an `InContextError`; anything else is a failure: another exception, a wrong result, too long, too much memory,
-code that ran.
+A target makes an input that is broken or hostile, gives it to the program and checks what comes out. Allowed are a
+right result and an `InContextError`; anything else is a failure: another exception, a wrong result, too long, too much
+memory, code that ran.
 """
 
 from __future__ import annotations
 
-import resource
 import signal
 import time
 import traceback
@@ -80,7 +79,8 @@ def judge(attempt: Attempt, random: Random, folder: Path) -> Outcome:
 
 @contextmanager
 def _bounded() -> Iterator[None]:
-    """Bound time and memory of what is inside."""
+    """Bound time and memory of what is inside (Linux)."""
+    import resource
 
     def overdue(*_: object) -> None:
         raise Overdue(f"not done after {SECONDS:.0f} s")

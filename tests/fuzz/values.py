@@ -34,7 +34,7 @@ from napari_incontext_seg.io.labels import LabelFolder, LabelWriter
 from napari_incontext_seg.io.stacks import open_labels, open_stack, stack_from_array
 from napari_incontext_seg.session.settings import RunSettings
 
-DTYPES = ("?", "u1", "i1", "u2", "i2", ">u2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "g", "c8", "O", "U3", "S2", "M8[s]", "V4")  # fmt: skip
+DTYPES = tuple("? u1 i1 u2 i2 >u2 u4 i4 u8 i8 f2 f4 f8 g c8 O U3 S2 M8[s] V4".split())
 
 
 def array(random: Random, most: int = 6) -> Any:
@@ -119,7 +119,7 @@ def fuzz_journal(random: Random, folder: Path) -> None:
     from napari_incontext_seg.session.journal import Journal
 
     journal, planes = Journal(memory_bytes=1), [volume(np.uint32, (24, 20)) * k for k in range(4)]
-    with mock.patch("tempfile.mkdtemp", lambda **_: str(folder)):
+    with mock.patch("tempfile.mkdtemp", return_value=str(folder)):
         for k in range(3):
             journal.record(k, 0, planes[k], planes[k + 1])
     if random.randrange(3):
@@ -359,8 +359,20 @@ def fuzz_settings(random: Random, folder: Path) -> None:
 def fuzz_configs(random: Random, folder: Path) -> None:
     from napari_incontext_seg.train.config import read_config
 
-    lines = ["seed = 1", "[model]", 'network = "micro"', "[batch]", "size = 4", "examples = [1, 2]", "[optimizer]",
-             "steps = 10", "learning_rate = 1e-3", "[report]", "log_steps = 3", "[episodes]"]  # fmt: skip
+    lines = [
+        "seed = 1",
+        "[model]",
+        'network = "micro"',
+        "[batch]",
+        "size = 4",
+        "examples = [1, 2]",
+        "[optimizer]",
+        "steps = 10",
+        "learning_rate = 1e-3",
+        "[report]",
+        "log_steps = 3",
+        "[episodes]",
+    ]
     odd = (
         "-1",
         "0",
@@ -459,12 +471,63 @@ def fuzz_command_line(random: Random, folder: Path) -> None:
     np.save(labels, np.stack([volume(shape=(24, 20)) > 100, np.zeros((24, 20), bool)]))
     (folder / "bad.tif").write_bytes(b"II*\x00 bad")
     (folder / "a.incontext").write_bytes(damaged(random, our_files()["set"], random.choice((0, 1))))
-    words = (image, labels, folder / "bad.tif", folder / "a.incontext", folder / "none.tif", folder, folder / "out.tif", "",
-             "-1", "0", "1", "99999999999999999999", "nan", "0:2", "1:0", ":", "0,1", "a", "z", "yx", "zyx", "qqq", "é", "--",
-             "1e999s", "60x", "best", "auto", "guess", "*.tif", "[")  # fmt: skip
-    options = ("--labels", "--out", "--examples", "--key", "--tune", "--annotated", "--kind", "--model", "--device", "--quality",
-               "--memory", "--num-examples", "--select", "--direction", "--along", "--range", "--axes", "--channels", "--ignore",
-               "--overwrite", "--none", "-h")  # fmt: skip
+    words = (
+        image,
+        labels,
+        folder / "bad.tif",
+        folder / "a.incontext",
+        folder / "none.tif",
+        folder,
+        folder / "out.tif",
+        "",
+        "-1",
+        "0",
+        "1",
+        "99999999999999999999",
+        "nan",
+        "0:2",
+        "1:0",
+        ":",
+        "0,1",
+        "a",
+        "z",
+        "yx",
+        "zyx",
+        "qqq",
+        "é",
+        "--",
+        "1e999s",
+        "60x",
+        "best",
+        "auto",
+        "guess",
+        "*.tif",
+        "[",
+    )
+    options = (
+        "--labels",
+        "--out",
+        "--examples",
+        "--key",
+        "--tune",
+        "--annotated",
+        "--kind",
+        "--model",
+        "--device",
+        "--quality",
+        "--memory",
+        "--num-examples",
+        "--select",
+        "--direction",
+        "--along",
+        "--range",
+        "--axes",
+        "--channels",
+        "--ignore",
+        "--overwrite",
+        "--none",
+        "-h",
+    )
     command = random.choice(
         ("propagate", "propagate", "propagate", "tune", "track", "examples", "info", "weights", "none")
     )

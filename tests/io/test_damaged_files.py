@@ -159,3 +159,15 @@ def test_a_picture_that_vanishes_while_a_folder_is_read(tmp_path: Path) -> None:
     assert stack.read(2).max() == 2
     with pytest.raises(FileError, match="no longer there"):
         stack.read(1)
+
+
+def test_a_picture_whose_chunks_claim_more_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.ones((8, 9), np.uint8)).save(tmp_path / "a.png")
+    stack = open_stack(tmp_path / "a.png")
+
+    def load(self: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    with pytest.raises(FileError, match="cannot be read"):
+        stack.read(0)

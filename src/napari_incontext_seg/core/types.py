@@ -190,7 +190,13 @@ class Segmentation:
     disagreement: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        labels, confidence = as_labels(self.labels), np.asarray(self.confidence, np.float32)
+        labels = as_labels(self.labels)
+        try:
+            confidence = np.asarray(self.confidence, np.float32)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"confidence must be an array of numbers; got {type(self.confidence).__name__}."
+            ) from error
         if confidence.shape != labels.shape:
             raise InputError(f"confidence must match the labels {labels.shape}; got {confidence.shape}.")
         if self.disagreement is not None:

@@ -48,7 +48,7 @@ class RasterFile(PagedArray):
         with _opened(self.path) as image:
             try:
                 pixels = np.asarray(image if image.mode == self._mode else image.convert(self._mode))
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            except Exception as error:  # what a damaged file makes a decoder raise is not known beforehand
                 raise FileError(f"{self.path} cannot be read: {error}. It may be truncated or damaged.") from error
         if pixels.shape != self.shape:
             raise FileError(f"{self.path} changed while in use: it was {self.shape}, now it is {pixels.shape}.")
@@ -64,7 +64,7 @@ def read_raster(path: Path, *, labels: bool = False) -> Stack:
 def _opened(path: Path) -> Image.Image:
     try:
         return Image.open(path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # what a damaged file makes a decoder raise is not known beforehand
         raise FileError(f"{path} cannot be read as an image: {error}.") from error
 
 
