@@ -41,7 +41,7 @@ def test_numpy_files_without_numbers_are_refused_by_their_header(tmp_path: Path,
     header = repr({"descr": descr, "fortran_order": False, "shape": (3, 4)}).encode() + b"\n"
     path = tmp_path / "a.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(99))
-    with pytest.raises(InputError, match="must hold numbers"):
+    with pytest.raises(FileError, match="must hold numbers"):
         open_stack(path)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.stack import ArrayLike, Stack
-from ..errors import FileError, InputError
+from ..errors import FileError, InContextError, InputError
 from .axes import guess_axes
 from .folder import ReopenedFile, stack_files
 from .ome_zarr import is_zarr, read_ome_zarr
@@ -171,7 +171,7 @@ def _read_numpy(path: Path, labels: bool) -> Stack:
                 if len(array.files) != 1:
                     raise InputError(f"{path.name} must hold one array; it has {len(array.files)}: {array.files}.")
                 array = array[array.files[0]]
-    except InputError:
+    except InContextError:
         raise
     except Exception as error:  # foreign bytes make NumPy's parsers raise anything
         raise FileError(f"{path} cannot be read: {error}. (Pickled objects are never loaded.)") from error
@@ -180,7 +180,7 @@ def _read_numpy(path: Path, labels: bool) -> Stack:
 
 
 def _check_header(path: Path) -> None:
-    """Raise InputError if an array holds no numbers: some of the others even crash NumPy where they are opened."""
+    """Raise FileError if an array holds no numbers: some of the others even crash NumPy where they are opened."""
     with path.open("rb") as file:
         try:
             version = np.lib.format.read_magic(file)
@@ -189,7 +189,7 @@ def _check_header(path: Path) -> None:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         dtype = read(file)[2]
     if dtype.kind not in "buif":
-        raise InputError(f"{path.name} must hold numbers; got {dtype}. (Pickled objects are never loaded.)")
+        raise FileError(f"{path.name} must hold numbers; got {dtype}. (Pickled objects are never loaded.)")
 
 
 def _with_axes(stack: Stack, axes: str) -> Stack:
