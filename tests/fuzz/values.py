@@ -34,29 +34,27 @@ from napari_incontext_seg.io.labels import LabelFolder, LabelWriter
 from napari_incontext_seg.io.stacks import open_labels, open_stack, stack_from_array
 from napari_incontext_seg.session.settings import RunSettings
 
-DTYPES = tuple(
-    [
-        "?",
-        "u1",
-        "i1",
-        "u2",
-        "i2",
-        ">u2",
-        "u4",
-        "i4",
-        "u8",
-        "i8",
-        "f2",
-        "f4",
-        "f8",
-        "g",
-        "c8",
-        "O",
-        "U3",
-        "S2",
-        "M8[s]",
-        "V4",
-    ]
+DTYPES = (
+    "?",
+    "u1",
+    "i1",
+    "u2",
+    "i2",
+    ">u2",
+    "u4",
+    "i4",
+    "u8",
+    "i8",
+    "f2",
+    "f4",
+    "f8",
+    "g",
+    "c8",
+    "O",
+    "U3",
+    "S2",
+    "M8[s]",
+    "V4",
 )
 
 
