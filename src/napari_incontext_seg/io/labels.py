@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,12 +20,9 @@ from ..errors import FileError, InContextError, InputError
 from .ome_zarr import write_ome_zarr_image, write_ome_zarr_labels
 from .paths import PathLike, stem
 from .provenance import provenance_record
+from .spool import PlaneSpool, as_confidence
 from .storing import check_free, replace_by, store, storing
 from .tiff import write_tiff
-
-_SPOOL_CHUNK = 4096  # pixels; larger planes are cut, as a compressor takes 2 GB at most
-
-_CONFIDENCE_STEPS = np.float32(1024)  # three digits are more than a confidence is worth; noise would not compress
 
 
 class LabelWriter:
@@ -49,6 +45,11 @@ class LabelWriter:
         Replace existing files.
     provenance
         Model, digest, context fingerprint, settings, ...: plain values.
+
+    Attributes
+    ----------
+    spool
+        Where the finished planes are; other processes may write there too, and `note` tells of it.
 
     Raises
     ------
@@ -80,16 +81,7 @@ class LabelWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             prefix = f".{stem(self.path)}-"
             self._folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=self.path.parent))
-            self._labels = self._spool("labels", np.uint32)
-            self._confidence = self._spool("confidence", np.float32)
-
-    def _spool(self, name: str, dtype: Any) -> zarr.Array[Any]:
-        shape = (len(self._like), *self._like.plane_shape)
-        chunks = (1, *(min(_SPOOL_CHUNK, n) for n in self._like.plane_shape))
-        return zarr.create_array(
-            self._folder / "spool", name=name, shape=shape, chunks=chunks, dtype=dtype, dimension_names=("i", "y", "x"),
-            chunk_key_encoding={"name": "default", "separator": "."},  # files side by side, not three folders each
-        )  # fmt: skip
+            self.spool = PlaneSpool.create(self._folder / "spool", like)
 
     def write(self, position: int, labels: Any, confidence: Any = None) -> None:
         """Keep one plane on disk; it may be written again.
@@ -111,15 +103,15 @@ class LabelWriter:
             The plane cannot be stored.
         """
         self._like.unravel(position)
-        plane = as_labels(labels, self._like.plane_shape)
         with storing(self.path):
-            self._labels[position] = plane
-            if confidence is not None:
-                values = _as_confidence(confidence, plane.shape)
-                self._confidence[position] = np.rint(values * _CONFIDENCE_STEPS) / _CONFIDENCE_STEPS
-                self._has_confidence = True
-        self._largest = max(self._largest, int(plane.max(initial=0)))
+            largest = self.spool.write(position, labels, confidence)
+        self.note(position, largest, confidence is not None)
+
+    def note(self, position: int, largest: int, has_confidence: bool = True) -> None:
+        """Take a plane for written that another process has written to the ``spool``; ``largest`` is its largest id."""
         self._written.add(position)
+        self._largest = max(self._largest, largest)
+        self._has_confidence |= has_confidence
 
     def finish(self, *, complete: bool = True) -> list[Path]:
         """Make the final files and return their paths; ``complete`` says whether the run came to its end.
@@ -156,25 +148,25 @@ class LabelWriter:
     def _make_tiffs(self, dtype: np.dtype[Any], record: dict[str, Any]) -> list[tuple[Path, Path]]:
         targets = [self.path, *([self._confidence_path] if self._has_confidence else []), self._json_path]
         made = [self._folder / target.name for target in targets]
-        write_tiff(made[0], self._planes(self._labels, dtype), self._like, dtype, record)
+        write_tiff(made[0], self._planes(self.spool.labels, dtype), self._like, dtype, record)
         if self._has_confidence:
             floats = np.dtype(np.float32)
-            write_tiff(made[1], self._planes(self._confidence, floats), self._like, floats, record)
+            write_tiff(made[1], self._planes(self.spool.confidence, floats), self._like, floats, record)
         made[-1].write_text(json.dumps(record, indent=1), encoding="utf-8")
         return list(zip(made, targets, strict=True))
 
     def _make_zarr(self, dtype: np.dtype[Any], record: dict[str, Any]) -> list[tuple[Path, Path]]:
         made = self._folder / self.path.name
-        write_ome_zarr_labels(made, self._planes(self._labels, dtype), self._like, dtype, record)
+        write_ome_zarr_labels(made, self._planes(self.spool.labels, dtype), self._like, dtype, record)
         if self._has_confidence:
             floats = np.dtype(np.float32)
-            write_ome_zarr_image(made / "confidence", self._planes(self._confidence, floats), self._like, floats)
+            write_ome_zarr_image(made / "confidence", self._planes(self.spool.confidence, floats), self._like, floats)
         return [(made, self.path)]
 
-    def _planes(self, spool: zarr.Array[Any], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    def _planes(self, read: Callable[[int], NDArray[Any]], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
         blank = np.zeros(self._like.plane_shape, dtype)
         for position in range(len(self._like)):
-            yield np.asarray(spool[position]).astype(dtype) if position in self._written else blank
+            yield read(position).astype(dtype) if position in self._written else blank
 
     def __enter__(self) -> Self:
         return self
@@ -266,7 +258,7 @@ class LabelFolder:
         else:
             store(target, lambda file: write_tiff(file, iter([plane.astype(dtype)]), image, dtype, record))
         if confidence is not None:
-            values, floats = _as_confidence(confidence, plane.shape), np.dtype(np.float32)
+            values, floats = as_confidence(confidence, plane.shape), np.dtype(np.float32)
             beside = self.path / "confidence" / f"{image.name}.tif"
             store(beside, lambda file: write_tiff(file, iter([values]), image, floats, record))
         self._written.append(number)
@@ -290,17 +282,6 @@ class LabelFolder:
             error.add_note(str(second))
         if error is not None and finished:
             error.add_note(f"The finished images ({len(finished)}) are in {self.path}.")
-
-
-def _as_confidence(values: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Values (Y, X) as float32. Raises InputError if they are no numbers, or do not match the labels."""
-    try:
-        confidence = np.asarray(values, np.float32)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"confidence must be an array of numbers; got {type(values).__name__} ({error}).") from error
-    if confidence.shape != shape:
-        raise InputError(f"confidence must match the labels {shape}; got {confidence.shape}.")
-    return confidence
 
 
 def label_files(path: Path) -> list[Path]:
