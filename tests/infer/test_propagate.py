@@ -146,6 +146,24 @@ def test_bad_annotations_are_named(annotations, message):
         propagate(image(), annotations, ThresholdPredictor())
 
 
+@pytest.mark.parametrize("memory", [0, 1, 3])
+def test_a_run_goes_on_where_another_was_cut_short(memory):
+    s = Stack(np.random.default_rng(0).random((3, 4, 12, 10), np.float32), "tzyx")
+    given = {0: (s.read(0)[..., 0] > 0.5) * 2, 7: np.ones((12, 10), int)}
+    whole = ThresholdPredictor()
+    done = {step.position: step.segmentation.labels for step in propagate(s, given, whole, memory=memory)}
+
+    later = ThresholdPredictor()
+    run = propagate(s, given, later, memory=memory)
+    painted = {}
+    for position in run.positions:  # in as many pieces as can be
+        [step] = run.part([position], lambda p: done[p])
+        painted[position] = step.segmentation.labels
+    assert painted.keys() == done.keys()
+    assert all((painted[p] == done[p]).all() for p in done)
+    assert [c.fingerprint for c in later.contexts] == [c.fingerprint for c in whole.contexts]
+
+
 def test_running_out_of_memory_says_what_to_do():
     class Hungry(ThresholdPredictor):
         def bind(self, context):

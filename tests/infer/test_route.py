@@ -74,9 +74,9 @@ def test_every_plane_comes_once_and_after_its_parent(sizes, data, direction):
 
 
 def test_ancestors_are_the_planes_visited_before_nearest_first():
-    parents = {s.position: s.parent for s in plan_route(stack(z=6), [0])}
-    assert list(ancestors(parents, 5, 3)) == [4, 3, 2]
-    assert list(ancestors(parents, 1, 3)) == [0]
+    stops = {s.position: s for s in plan_route(stack(z=6), [0])}
+    assert list(ancestors(stops, 5, 3)) == [4, 3, 2]
+    assert list(ancestors(stops, 1, 3)) == [0]
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..core.spacing import match_context
 from ..core.stack import Stack
-from ..core.types import Context, Example, Kind, Plane, Predictor, Segmentation, Segmenter
+from ..core.types import Context, Example, Kind, Labels, Plane, Predictor, Segmentation, Segmenter
 from ..errors import InputError
 from .memory import memory_errors
 from .route import Direction, Stop, ancestors, plan_route
@@ -30,6 +31,21 @@ class Propagation:
     """A run that is ready to go: checked at construction, iterated once, its length known before it begins.
 
     Made by `propagate`, which documents the parameters. Closing the iterator cancels the run.
+
+    Attributes
+    ----------
+    stack, predictor, context
+        The image with its value range, the model, and all that it is shown, ``shared`` examples first.
+    route
+        The planes, in the order in which they will come.
+    examples
+        Annotated planes by number.
+    shared
+        Examples from elsewhere, shown for every plane.
+    selector
+        Which of ``examples`` are shown for a plane.
+    memory
+        How many of the planes before it join them.
     """
 
     def __init__(
@@ -37,40 +53,73 @@ class Propagation:
         route: list[Stop], selector: ExampleSelector, memory: int, shared: tuple[Example, ...],
     ) -> None:  # fmt: skip
         self.stack, self.predictor, self.context = stack, predictor, context
-        self._examples, self._route, self._selector, self._shared = examples, route, selector, shared
-        self._memory = memory
-        self._bound: tuple[str, Segmenter] | None = None
+        self.examples, self.route, self.selector, self.shared, self.memory = examples, route, selector, shared, memory
+        self._bound: dict[str, Segmenter] = {}
+        self._recall: Callable[[int], Labels] | None = None
 
     @property
     def positions(self) -> list[int]:
         """Plane numbers in the order in which they will come."""
-        return [stop.position for stop in self._route]
+        return [stop.position for stop in self.route]
 
     @property
     def annotated(self) -> set[int]:
         """Numbers of the annotated planes."""
-        return set(self._examples)
+        return set(self.examples)
+
+    @cached_property
+    def _places(self) -> tuple[dict[int, Stop], dict[int, int]]:
+        """The planes of the route by number, and when each has its turn."""
+        return {s.position: s for s in self.route}, {s.position: turn for turn, s in enumerate(self.route)}
+
+    def predecessors(self, position: int) -> list[int]:
+        """Planes whose predictions are shown to the model for this one, nearest first; they have their turn before."""
+        if not self.memory:
+            return []
+        stops, turns = self._places
+        before = ancestors(stops, position, self.memory)
+        return [p for p in before if p not in self.examples and turns[p] < turns[position]]
 
     def limited(self, keep: Callable[[int], bool]) -> Propagation:
         """The same run on those planes alone whose numbers ``keep`` accepts; the others are not even read."""
-        route = [stop for stop in self._route if keep(stop.position)]
+        return self._on([stop for stop in self.route if keep(stop.position)])
+
+    def part(self, positions: Iterable[int], recall: Callable[[int], Labels]) -> Propagation:
+        """Go on where others have finished: some planes of the run, in its order.
+
+        Each comes out as in the whole run, if its `predecessors` are among these, or finished.
+
+        Parameters
+        ----------
+        positions
+            Plane numbers.
+        recall
+            Gives the labels (Y, X) that a finished plane got.
+        """
+        stops, _ = self._places
+        part = self._on([stops[p] for p in positions])
+        part._places = self._places  # predecessors are those in the whole run
+        part._bound, part._recall = self._bound, recall
+        return part
+
+    def _on(self, route: list[Stop]) -> Propagation:
         return Propagation(
-            self.stack, self._examples, self.predictor, self.context, route, self._selector, self._memory, self._shared
+            self.stack, self.examples, self.predictor, self.context, route, self.selector, self.memory, self.shared
         )
 
     def __len__(self) -> int:
-        return len(self._route)
+        return len(self.route)
 
     def __iter__(self) -> Iterator[Step]:
-        parents = {stop.position: stop.parent for stop in self._route}
-        chains = [
-            [p for p in ancestors(parents, stop.position, self._memory) if p not in self._examples]
-            for stop in self._route
-        ]
+        chains = [self.predecessors(stop.position) for stop in self.route]
         last_use = {p: i for i, chain in enumerate(chains) for p in chain}
         remembered: dict[int, Example] = {}
-        for i, stop in enumerate(self._route):
+        for i, stop in enumerate(self.route):
             plane = self.stack.plane(stop.position)
+            if self._recall is not None:
+                for p in chains[i]:
+                    if p not in remembered:
+                        remembered[p] = Example(self.stack.plane(p), self._recall(p), spacing=self.stack.spacing)
             recent = [remembered[p] for p in reversed(chains[i]) if p in remembered]
             step = self._visit(stop.position, plane, recent)
             if last_use.get(stop.position, i) > i:
@@ -80,11 +129,11 @@ class Propagation:
             yield step
 
     def _visit(self, position: int, plane: Plane, recent: list[Example]) -> Step:
-        given = self._examples.get(position)
+        given = self.examples.get(position)
         if given is not None and given.valid.all():
             return Step(position, Segmentation(given.labels, np.ones(given.labels.shape, np.float32)), annotated=True)
-        chosen = self._selector(position, plane)
-        segmenter = self._bind(replace(self.context, examples=(*self._shared, *chosen, *recent)))
+        chosen = self.selector(position, plane)
+        segmenter = self._bind(replace(self.context, examples=(*self.shared, *chosen, *recent)))
         with memory_errors(f"slice {position} of {plane.shape[0]} x {plane.shape[1]} pixels"):
             painted = segmenter(plane)
         if given is None:
@@ -92,10 +141,12 @@ class Propagation:
         return Step(position, keep_given(painted, given), annotated=True)
 
     def _bind(self, context: Context) -> Segmenter:
-        if self._bound is None or self._bound[0] != context.fingerprint:
+        if context.fingerprint not in self._bound:
             with memory_errors("the examples"):
-                self._bound = context.fingerprint, self.predictor.bind(context)
-        return self._bound[1]
+                segmenter = self.predictor.bind(context)
+            self._bound.clear()
+            self._bound[context.fingerprint] = segmenter
+        return self._bound[context.fingerprint]
 
 
 def keep_given(painted: Segmentation, given: Example) -> Segmentation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -126,9 +126,9 @@ def _span(span: tuple[int, int] | None, size: int) -> tuple[int, int]:
     return low, high
 
 
-def ancestors(parents: dict[int, int | None], position: int, count: int) -> Iterator[int]:
+def ancestors(stops: Mapping[int, Stop], position: int, count: int) -> Iterator[int]:
     """The ``count`` planes visited before ``position`` on its chain, nearest first."""
-    at = parents.get(position)
-    while at is not None and count > 0:
+    at = stops[position].parent
+    while at is not None and at in stops and count > 0:
         yield at
-        at, count = parents.get(at), count - 1
+        at, count = stops[at].parent, count - 1
