@@ -45,6 +45,11 @@ class FileSeries:
                     "one: name a folder as the output (open_images in Python)."
                 )
 
+    @property
+    def paths(self) -> list[Path]:
+        """The files."""
+        return [file.path for file in self._files]
+
     def __getitem__(self, index: Any, /) -> NDArray[Any]:
         """Index with a tuple of integers and slices, at most one an axis."""
         first, *rest = index if isinstance(index, tuple) else (index,)
