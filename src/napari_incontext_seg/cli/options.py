@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
     from ..core.stack import Stack
     from ..core.types import Kind
+    from ..infer.key import Key
+    from ..infer.predictor import ModelChoice
+    from ..session.workers import Workers
 
 # the API's own words, repeated here because importing them would import torch
 KindChoice: TypeAlias = Literal["auto", "semantic", "instance"]
@@ -45,6 +50,25 @@ QualityOption = Annotated[
 IgnoreOption = Annotated[int | None, typer.Option(help="This label means 'not annotated' (scribbles: often 0).")]
 AxesOption = Annotated[str | None, typer.Option(help="Axes of IMAGE where the file does not say, such as tzyx.")]
 ChannelsOption = Annotated[str | None, typer.Option(help="Channels to look at, up to three: 0,2.")]
+KeyOption = Annotated[
+    Path | None, typer.Option(help="What `incontext-seg tune` learned; then --labels may be left out.")
+]
+RecolourOption = Annotated[int | None, typer.Option(min=1, help="Average over this many random colourings (SegGPT).")]
+MemoryOption = Annotated[int, typer.Option(min=0, help="The last N predicted slices join the examples.")]
+NumExamplesOption = Annotated[
+    int | None, typer.Option("--num-examples", min=1, help="Show only N annotated slices at a time; default all.")
+]
+SelectOption = Annotated[SelectChoice, typer.Option(help="Which N examples.")]
+AlongOption = Annotated[
+    str | None, typer.Option(help="Axes to travel, such as z or tz; default all that count slices.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Paint in N processes side by side (needs dask.distributed).")
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Paint on the machines of a dask cluster: its scheduler, tcp://host:8786."),
+]
 
 
 def parse_duration(text: str, option: str) -> float:
@@ -57,6 +81,29 @@ def parse_duration(text: str, option: str) -> float:
     if not 0 < seconds < math.inf:
         raise InputError(f"{option} must be a time such as 60s or 2m; got {text!r}.")
     return seconds
+
+
+@contextmanager
+def open_workers(
+    load: ModelChoice, workers: int | None, scheduler: str | None, *, out: Path, key: Key | None = None
+) -> Iterator[Workers | None]:
+    """Those that the options ask for, None where none are asked for; a ``key`` is lent to them beside ``out``."""
+    if workers is None and scheduler is None:
+        yield None
+        return
+    from ..io.storing import storing
+    from ..session.workers import Workers
+
+    if workers is not None and scheduler is not None:
+        raise InputError("--workers are processes of this machine, --scheduler is that of a cluster: leave one out.")
+    with ExitStack() as opened:
+        if key is not None:
+            with storing(out):
+                out.parent.mkdir(parents=True, exist_ok=True)
+                folder = opened.enter_context(TemporaryDirectory(prefix=".key-", dir=out.parent))
+            load = replace(load, key=key.save(Path(folder) / "tuned.key"))
+        print("starting workers ..." if scheduler is None else f"connecting to {scheduler} ...", file=sys.stderr)
+        yield opened.enter_context(Workers(load, count=workers, scheduler=scheduler))
 
 
 def parse_numbers(text: str, option: str) -> list[int]:

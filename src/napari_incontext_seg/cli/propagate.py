@@ -10,6 +10,7 @@ import typer
 
 from ..errors import InputError
 from .options import (
+    AlongOption,
     AnnotatedOption,
     AxesOption,
     ChannelsOption,
@@ -19,12 +20,19 @@ from .options import (
     ExamplesOption,
     IgnoreOption,
     ImageArgument,
+    KeyOption,
     KindChoice,
     KindOption,
+    MemoryOption,
     ModelOption,
+    NumExamplesOption,
     QualityOption,
-    SelectChoice,
+    RecolourOption,
+    SchedulerOption,
+    SelectOption,
+    WorkersOption,
     open_collection,
+    open_workers,
     parse_duration,
     parse_numbers,
     parse_span,
@@ -34,8 +42,8 @@ from .shown import show_collection, show_stack
 from .tune import read_key, tuned
 
 if TYPE_CHECKING:
-    from ..core.types import Predictor
     from ..infer.key import Key
+    from ..infer.predictor import ModelChoice
     from ..session.report import Report
 
 
@@ -48,9 +56,7 @@ def propagate(
         Path | None, typer.Option(help="Labels of the annotated slices: same shape as IMAGE; or one slice.")
     ] = None,
     examples: ExamplesOption = None,
-    key: Annotated[
-        Path | None, typer.Option(help="What `incontext-seg tune` learned; then --labels may be left out.")
-    ] = None,
+    key: KeyOption = None,
     tune: Annotated[
         str | None, typer.Option(help="Tune the model on the annotated slices first, such as 60s or 2m.")
     ] = None,
@@ -60,24 +66,20 @@ def propagate(
     device: DeviceOption = "auto",
     ensemble: EnsembleOption = "feature",
     quality: QualityOption = "balanced",
-    recolour: Annotated[
-        int | None, typer.Option(min=1, help="Average over this many random colourings (SegGPT).")
-    ] = None,
-    memory: Annotated[int, typer.Option(min=0, help="The last N predicted slices join the examples.")] = 0,
-    num_examples: Annotated[
-        int | None, typer.Option("--num-examples", min=1, help="Show only N annotated slices at a time; default all.")
-    ] = None,
-    select: Annotated[SelectChoice, typer.Option(help="Which N examples.")] = "nearest",
+    recolour: RecolourOption = None,
+    memory: MemoryOption = 0,
+    num_examples: NumExamplesOption = None,
+    select: SelectOption = "nearest",
     direction: Annotated[DirectionChoice, typer.Option(help="From each annotated slice.")] = "both",
-    along: Annotated[
-        str | None, typer.Option(help="Axes to travel, such as z or tz; default all that count slices.")
-    ] = None,
+    along: AlongOption = None,
     span: Annotated[str | None, typer.Option("--range", help="a:b, slices a to b-1 only.")] = None,
     ignore_label: IgnoreOption = None,
     axes: AxesOption = None,
     channels: ChannelsOption = None,
     truth: Annotated[Path | None, typer.Option(help="Labels of all slices, to print Dice.")] = None,
     picture: Annotated[bool, typer.Option(help="Write OUT.png, a contact sheet.")] = True,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on standard output.")] = False,
 ) -> None:
@@ -98,14 +100,17 @@ def propagate(
         "select": select, "direction": direction, "along": along, "range": span, "annotated": annotated,
         "ignore_label": ignore_label, "axes": axes, "channels": chosen, "tune": seconds,
     }  # fmt: skip
+    choice = model_choice(settings, model, device, key)
     if is_collection(image, out):
+        if workers is not None or scheduler is not None:
+            raise InputError("OUT is a folder: images that are no stack are given to workers by `incontext-seg batch`.")
         check_no_stack_options(
             annotated=annotated, memory=memory or None, num_examples=num_examples, along=along, range=span, axes=axes,
             truth=truth, direction=None if direction == "both" else direction,
         )  # fmt: skip
         report = propagate_collection(
-            image, labels, examples, out, kind, settings, model=model, device=device, channels=chosen,
-            overwrite=overwrite, picture=picture, key=known,
+            image, labels, examples, out, kind, settings, choice=choice, channels=chosen, overwrite=overwrite,
+            picture=picture, key=known,
         )  # fmt: skip
         return finish(report, as_json)
     sheet = out.with_name(f"{stem(out)}.png") if picture else None
@@ -119,17 +124,20 @@ def propagate(
     shown = show_stack(
         stack, label_stack, examples, annotated=annotated, kind=kind, ignore_label=ignore_label, key=known
     )
-    predictor = predictor_of(settings, model, device, known)
+    predictor = choice()
     run = start(
         stack, shown.annotations, predictor, kind=shown.kind, direction=direction, along=along, span=parse_span(span),
         memory=memory, num_examples=num_examples, select=select, ignore_label=shown.ignore_label, context=shown.context,
     )  # fmt: skip
     run = run.limited(lambda p: p not in shown.given)
-    run.predictor = tuned(predictor, run.context, settings)
-    with progress_bar(len(run), "slices") as advance:
+    run.predictor, learned = tuned(predictor, run.context, settings)
+    with (
+        open_workers(choice, workers, scheduler, out=out, key=learned) as others,
+        progress_bar(len(run), "slices") as advance,
+    ):
         report = run_to_file(
             run, out, dtype=label_stack.data.dtype if label_stack is not None else None, overwrite=overwrite,
-            settings=settings, given=shown.given,
+            settings=settings, given=shown.given, workers=others,
             picture=sheet, truth=open_labels(truth) if truth is not None else None, on_step=lambda _: advance(),
         )  # fmt: skip
     return finish(report, as_json)
@@ -137,7 +145,7 @@ def propagate(
 
 def propagate_collection(
     image: Path, labels: Path | None, examples: Path | None, out: Path, kind: KindChoice, settings: dict[str, Any], *,
-    model: str, device: str, channels: list[int] | None, overwrite: bool, picture: bool, key: Key | None,
+    choice: ModelChoice, channels: list[int] | None, overwrite: bool, picture: bool, key: Key | None,
 ) -> Report:  # fmt: skip
     """Images that are no stack: label files carry the names of the images that they annotate."""
     from ..io.paths import input_files, stem
@@ -147,11 +155,11 @@ def propagate_collection(
     inputs = [file for given in (image, labels, examples) if given is not None for file in input_files(given)]
     check_apart([out / f"{stem(file)}{suffix}" for file in inputs for suffix in (".tif", ".png")], inputs)
     images, annotations, dtype = open_collection(image, labels, channels)
-    predictor = predictor_of(settings, model, device, key)
+    predictor = choice()
     shown = show_collection(images, annotations, examples, kind=kind, ignore_label=settings["ignore_label"], key=key)
     if settings["tune"] is not None:
         context = collection_context(images, annotations, shown.kind, shown.ignore_label, shown.context)
-        predictor = tuned(predictor, context, settings)
+        predictor, _ = tuned(predictor, context, settings)
     with progress_bar(len(images), "images") as advance:
         return run_to_folder(
             images, annotations, predictor, out, kind=shown.kind, ignore_label=shown.ignore_label,
@@ -160,15 +168,12 @@ def propagate_collection(
         )  # fmt: skip
 
 
-def predictor_of(settings: dict[str, Any], model: str, device: str, key: Key | None) -> Predictor:
-    """Load the model that the settings ask for."""
-    from ..infer.predictor import load_predictor
+def model_choice(settings: dict[str, Any], model: str, device: str, key: Path | None) -> ModelChoice:
+    """The model that the settings ask for."""
+    from ..infer.predictor import ModelChoice
 
     recolourings = 1 if settings["tune"] is not None and settings["recolour"] is None else settings["recolour"]
-    return load_predictor(
-        model, device=device, ensemble=settings["ensemble"], recolourings=recolourings, quality=settings["quality"],
-        key=key,
-    )  # fmt: skip
+    return ModelChoice(model, device, settings["ensemble"], recolourings, settings["quality"], key)
 
 
 def is_collection(image: Path, out: Path) -> bool:

@@ -22,7 +22,7 @@ from .options import (
     parse_numbers,
 )
 from .progress import progress_bar
-from .propagate import predictor_of
+from .propagate import model_choice
 from .shown import show_stack
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def paint_and_link(
         stack, label_stack, examples, annotated=settings["annotated"], kind="instance",
         ignore_label=settings["ignore_label"],
     )  # fmt: skip
-    predictor = predictor_of(settings, model, device, None)
+    predictor = model_choice(settings, model, device, None)()
     folder = next(f for f in at.absolute().parents if f.is_dir())
     with progress_bar(len(stack) + grid.times, "slices") as advance:
         found = start(

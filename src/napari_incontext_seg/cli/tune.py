@@ -103,15 +103,15 @@ def tune(
         print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
 
 
-def tuned(predictor: Predictor, context: Context, settings: dict[str, Any]) -> Predictor:
-    """The predictor, tuned if the settings say so (``tune`` seconds); how that went is noted there."""
+def tuned(predictor: Predictor, context: Context, settings: dict[str, Any]) -> tuple[Predictor, Key | None]:
+    """The predictor, tuned if the settings say so (``tune`` seconds), and its key; how that went is noted there."""
     if settings["tune"] is None:
-        return predictor
+        return predictor, None
     from ..infer.tuning import apply_key
 
     key = tuned_key(predictor, context, settings["tune"])
     settings["tuned"] = asdict(key.learned)
-    return apply_key(predictor, key)
+    return apply_key(predictor, key), key
 
 
 def tuned_key(predictor: Predictor, context: Context, seconds: float) -> Key:

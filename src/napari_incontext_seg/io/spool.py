@@ -82,10 +82,16 @@ class PlaneSpool:
         values = None if confidence is None else as_confidence(confidence, plane.shape)
         if not (self.folder / "labels").is_dir():
             raise FileError(f"{self.folder} is no longer there.")
-        self._labels[position] = plane
         if values is not None:
             self._confidence[position] = np.rint(values * _CONFIDENCE_STEPS) / _CONFIDENCE_STEPS
+        self._labels[position] = plane  # last: a plane that has labels is finished
         return int(plane.max(initial=0))
+
+    def holds(self, position: int) -> bool:
+        """Whether a plane was written, by whomever."""
+        rows, columns = (-(-n // _CHUNK) for n in self._labels.shape[1:])
+        chunks = (f"c.{position}.{i}.{k}" for i in range(rows) for k in range(columns))
+        return all((self.folder / "labels" / chunk).is_file() for chunk in chunks)
 
     def labels(self, position: int) -> Labels:
         """Labels (Y, X) of a plane that was written."""
@@ -108,6 +114,5 @@ def as_confidence(values: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def _array(folder: Path) -> zarr.Array[Any]:
-    array = zarr.open_array(folder, mode="r+")
-    assert isinstance(array, zarr.Array)
-    return array
+    # empty ones too: a blank plane that is finished is told from one that is not
+    return zarr.open_array(folder, mode="r+", config={"write_empty_chunks": True})

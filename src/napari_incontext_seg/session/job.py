@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from ..core.metrics import dice
 from ..core.stack import Stack
 from ..core.types import Labels
 from ..errors import InputError
-from ..infer.propagate import Propagation, Step
+from ..infer.propagate import Propagation
 from ..io.labels import LabelWriter
 from ..io.picture import Panel, contact_sheet, save_png
 from ..io.storing import check_free
-from .report import Report, provenance, spread
+from .report import Finished, Report, provenance, spread
+
+if TYPE_CHECKING:
+    from .workers import Workers
 
 PANELS = 12  # slices shown in the picture, of which a third at most annotated ones
 
@@ -34,7 +38,8 @@ def run_to_file(
     picture: Path | None = None,
     truth: Stack | None = None,
     given: Mapping[int, Labels] | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    workers: Workers | None = None,
+    on_step: Callable[[Finished], None] | None = None,
 ) -> Report:
     """Run a propagation into a label file, a confidence volume and a picture.
 
@@ -58,6 +63,8 @@ def run_to_file(
         Labels of every slice, to tell Dice.
     given
         Labels (Y, X) of slices that are not visited, and come out like this.
+    workers
+        Others that paint, side by side; the outcome is the same.
     on_step
         Called after each finished plane.
 
@@ -86,14 +93,15 @@ def run_to_file(
         for position, labels in (given or {}).items():
             writer.write(position, labels, np.ones(labels.shape, np.float32))
             report.annotated.append(position)
-        for step in run:
-            writer.write(step.position, step.segmentation.labels, step.segmentation.confidence)
-            _note(report, step, run, truth)
-            if step.position in shown:
-                painted[step.position] = step.segmentation.labels
-            if on_step is not None:
-                on_step(step)
+        with closing(workers.paint(run, writer) if workers is not None else _paint(run, writer)) as steps:
+            for step in steps:
+                if step.position in shown:
+                    painted[step.position] = writer.spool.labels(step.position)
+                _note(report, step, run, truth, writer.spool.labels)
+                if on_step is not None:
+                    on_step(step)
         report.files = writer.finish()
+    report.annotated.sort()
     report.complete, report.seconds = True, time.perf_counter() - started
     if picture is not None:
         panels = [
@@ -113,13 +121,21 @@ def _shown(run: Propagation) -> set[int]:
     return {*kept, *(others[i] for i in spread(len(others), PANELS - len(kept)))}
 
 
-def _note(report: Report, step: Step, run: Propagation, truth: Stack | None) -> None:
-    if step.annotated:
+def _paint(run: Propagation, writer: LabelWriter) -> Generator[Finished]:
+    for step in run:
+        writer.write(step.position, step.segmentation.labels, step.segmentation.confidence)
+        yield Finished(step.position, None if step.annotated else step.segmentation.slice_confidence)
+
+
+def _note(
+    report: Report, step: Finished, run: Propagation, truth: Stack | None, read: Callable[[int], Labels]
+) -> None:  # fmt: skip
+    if step.confidence is None:
         report.annotated.append(step.position)
         return
-    report.confidence[step.position] = step.segmentation.slice_confidence
+    report.confidence[step.position] = step.confidence
     if truth is not None:
-        found, expected = step.segmentation.labels, as_labels(truth.read(step.position)[..., 0])
+        found, expected = read(step.position), as_labels(truth.read(step.position)[..., 0])
         if run.context.kind == "instance":  # ids of objects are arbitrary: one class
             report.dice[step.position] = dice(found > 0, expected > 0, [1])
         else:

@@ -14,6 +14,14 @@ from ..core.types import Context, Predictor
 LEAST_SURE = 5  # slices named at the end of a run
 
 
+@dataclass(frozen=True)
+class Finished:
+    """One slice that is done: its number, and how sure the model was of it; None where a person had annotated it."""
+
+    position: int
+    confidence: float | None = None
+
+
 @dataclass
 class Report:
     """What a run did: counts, seconds, files, and how sure the model was of each predicted slice or image."""
