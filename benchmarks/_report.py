@@ -12,9 +12,9 @@ Row: TypeAlias = Mapping[str, Any]
 Cell: TypeAlias = Callable[[Row], str]
 
 RIVAL = "rf"
-COLUMNS = ("dice", "seconds_per_plane", "bind_seconds", "slice_spearman", "pixel_auroc")
+COLUMNS = ("dice", "seconds_per_plane", "bind_seconds", "slice_spearman", "pixel_auroc", "ap50", "ap75")
 HEADER = f"{'set':24s} {'kind':11s} {'method':6s}" + "".join(
-    f"{h:>8}" for h in ("Dice", "s/plane", "bind s", "rho", "AUROC")
+    f"{h:>8}" for h in ("Dice", "s/plane", "bind s", "rho", "AUROC", "AP50", "AP75")
 )
 GROUPS: dict[str, Callable[[str], bool]] = {
     "stills": lambda name: not name.startswith(VIDEO),
@@ -83,6 +83,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         _memory(rows),
         "Confidence, rho / AUROC: how well it orders slices by Dice, and how well it finds wrong pixels:",
         "\n".join(_table([r for r in rows if "pixel_auroc" in r], _confidence)),
+        *_objects([r for r in rows if "ap50" in r]),
         "\n".join(f"- failed, so counted as 0: {f}" for f in failed),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -132,6 +133,21 @@ def _memory(rows: Sequence[Row]) -> str:
     held = {m: [r["peak_mb"] for r in rows if r["method"] == m and r.get("peak_mb")] for m in _unique(rows, "method")}
     most = ", ".join(f"`{method}` {max(megabytes)}" for method, megabytes in held.items() if megabytes)
     return f"Most memory that the process held, whoever left it there, in MB: {most}." if most else ""
+
+
+def _objects(rows: Sequence[Row]) -> list[str]:
+    """The table of objects, with means over sets."""
+    if not rows:
+        return []
+    means = [
+        " / ".join(f"{np.mean([r[k] for r in rows if r['method'] == m]):.3f}" for k in ("ap50", "ap75"))
+        for m in _unique(rows, "method")
+    ]
+    table = _table(rows, lambda row: f"{row['ap50']:.3f} / {row['ap75']:.3f}")
+    return [
+        "Objects, average precision at IoU 0.5 / 0.75, in one plane:",
+        "\n".join([*table, _cells("*mean*", *means)]),
+    ]
 
 
 def _confidence(row: Row) -> str:

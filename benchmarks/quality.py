@@ -15,7 +15,9 @@ further input. Such seconds are part of `bind_seconds`.
 
 Designs are chosen on five sets alone, so the other eight stand apart, and so do the two videos (`davis_*`).
 `slice_spearman` compares slice confidence with Dice over the scored frames, `pixel_auroc` is how well low confidence
-finds wrong pixels. A set that fails scores 0, and the script exits 1.
+finds wrong pixels. Where labels are objects, `ap50` and `ap75` are the mean over frames of TP / (TP + FP + FN) at IoU
+0.5 and 0.75; the forest's mask is cut into objects by a watershed of the distance to background. A set that fails
+scores 0, and the script exits 1.
 """
 
 from __future__ import annotations
@@ -32,9 +34,10 @@ import numpy as np
 from _methods import Outcome, TunedPredictor, run_copy, run_forest, run_predictor
 from _report import HEADER, line, markdown, summary, wins
 from _sets import AnnotatedSet
+from _tracking import split_by_distance
 from _unet import UNetPredictor
 
-from napari_incontext_seg.core.metrics import auroc, spearman
+from napari_incontext_seg.core.metrics import auroc, object_overlaps, precision_of_overlaps, spearman
 from napari_incontext_seg.infer.closed_form import GuessPredictor
 from napari_incontext_seg.infer.predictor import load_predictor
 
@@ -74,7 +77,7 @@ def measure(method: str, data: AnnotatedSet) -> dict[str, Any]:
         seconds_per_plane=round(outcome.seconds / max(1, outcome.planes), 3),
         bind_seconds=round(outcome.bind_seconds, 3), peak_mb=_peak(),
     )  # fmt: skip
-    return row | confidence_figures(data, outcome, each)
+    return row | confidence_figures(data, outcome, each) | object_figures(data, outcome, method)
 
 
 def measure_all(folder: Path, methods: list[str], same: dict[str, str]) -> list[dict[str, Any]]:
@@ -108,6 +111,28 @@ def confidence_figures(data: AnnotatedSet, outcome: Outcome, dice_by_frame: list
     chosen = np.random.default_rng(0).permutation(wrong.size)[:AUROC_PIXELS]
     pixels = auroc(doubt[chosen], wrong[chosen])
     return {n: None if np.isnan(v) else round(v, 3) for n, v in (("slice_spearman", slices), ("pixel_auroc", pixels))}
+
+
+def object_figures(data: AnnotatedSet, outcome: Outcome, method: str) -> dict[str, float]:
+    """Mean over frames of the average precision of objects, TP / (TP + FP + FN), at IoU 0.5 and 0.75.
+
+    A predictor tells objects apart itself; a forest's mask is cut by a watershed of the distance to background.
+    """
+    if data.predicted_kind == "semantic" or data.is_video or (method != "rf" and not outcome.segmentations):
+        return {}
+    area = float(np.median(np.unique(data.labels[0][data.labels[0] > 0], return_counts=True)[1]))
+    radius = float(np.sqrt(area / np.pi))
+    overlaps = []
+    for frame in data.scored:
+        if outcome.segmentations:
+            objects = outcome.segmentations[frame].labels
+        else:
+            objects = split_by_distance(outcome.predicted[frame] > 0, radius, area / 10)
+        overlaps.append(object_overlaps(objects, data.labels[frame]))
+    return {
+        name: round(float(np.mean([precision_of_overlaps(shared, threshold) for shared in overlaps])), 4)
+        for name, threshold in (("ap50", 0.5), ("ap75", 0.75))
+    }
 
 
 def _row(data: AnnotatedSet, method: str, **figures: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from napari_incontext_seg.core.metrics import auroc, dice, slice_confidence, spearman
+from napari_incontext_seg.core.metrics import auroc, average_precision, dice, slice_confidence, spearman
 from napari_incontext_seg.core.types import Segmentation
 from napari_incontext_seg.errors import InputError
 
@@ -56,3 +56,16 @@ def test_auroc_agrees_with_scikit_learn(pairs: list[tuple[int, bool]]) -> None:
         assert np.isnan(auroc(score, positive))
     else:
         assert auroc(score, positive) == pytest.approx(roc_auc_score(positive, score))
+
+
+def test_average_precision_counts_objects_found_missed_and_invented() -> None:
+    truth = np.zeros((20, 20), int)
+    truth[2:8, 2:8], truth[12:18, 2:8], truth[2:8, 12:18] = 1, 2, 3
+    found = np.zeros_like(truth)
+    found[2:8, 2:8] = 9  # one found exactly
+    found[12:18, 2:6] = 4  # one at IoU 2/3
+    found[12:18, 12:18] = 5  # one invented, one missed
+    assert average_precision(found, truth) == pytest.approx(2 / 4)
+    assert average_precision(found, truth, 0.75) == pytest.approx(1 / 5)
+    assert average_precision(truth * 0, truth * 0) == 1
+    assert average_precision(truth * 0, truth) == 0

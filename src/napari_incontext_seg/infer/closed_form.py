@@ -126,14 +126,17 @@ class ClosedFormSegmenter:
         if predictor.knows_places and len(self.ids) > 1:
             quality = np.mean([float(guess.quality) for guess in self._guesses])
             self._places = Places.of(shown, float(quality))
+        self._splitting = None
+        if context.kind == "instance":
+            from ..core.splitting import Splitting  # scikit-image, without which training must do
+
+            self._splitting = Splitting.of(context.examples)
 
     def __call__(self, plane: Plane, /) -> Segmentation:
         large = plane.shape[0] * plane.shape[1] > LARGE
         labels, confidence, disagreement = self._tilewise(plane) if large and not self._several else self._whole(plane)
-        if self.context.kind == "instance":
-            from ..core.instances import components  # scikit-image, without which training must do
-
-            labels = components(labels)
+        if self._splitting is not None:
+            labels = self._splitting(labels > 0)
         provenance = {
             "model": self.predictor.name,
             "digest": self.predictor.digest,

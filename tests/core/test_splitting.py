@@ -1,0 +1,76 @@
+"""Objects that touch come apart, and those that only look narrow stay whole: the example says which is which."""
+
+from __future__ import annotations
+
+import numpy as np
+from skimage.draw import disk, line
+
+from napari_incontext_seg.core.splitting import Splitting
+from napari_incontext_seg.core.types import Example
+
+
+def discs(*centres: tuple[int, int], radius: int = 10) -> np.ndarray:
+    labels = np.zeros((100, 100), np.uint32)
+    for number, centre in enumerate(centres, start=1):
+        labels[disk(centre, radius, shape=labels.shape)] = number
+    return labels
+
+
+def dumbbells() -> np.ndarray:
+    """Objects that each have a waist narrower than half of their ends."""
+    labels = np.zeros((100, 100), np.uint32)
+    for number, y in enumerate((20, 50, 80), start=1):
+        for x in (30, 54):
+            labels[disk((y, x), 10, shape=labels.shape)] = number
+        labels[y - 2 : y + 3, 30:54] = number
+    return labels
+
+
+def splitting(labels: np.ndarray) -> Splitting:
+    return Splitting.of([Example(np.zeros(labels.shape, np.float32), labels)])
+
+
+def test_discs_that_touch_come_apart() -> None:
+    split = splitting(discs((20, 20), (20, 70), (70, 20), (70, 38)))
+    found = split(discs((30, 30), (30, 48), (70, 70)) > 0)
+    assert len(np.unique(found)) == 4
+    assert found[30, 30] != found[30, 48]
+
+
+def test_every_pixel_of_a_large_enough_piece_belongs_to_an_object() -> None:
+    mask = discs((30, 30), (30, 48), (70, 70)) > 0
+    np.testing.assert_array_equal(splitting(discs((20, 20), (70, 70)))(mask) > 0, mask)
+
+
+def test_objects_with_a_waist_stay_whole_where_the_example_shows_such_objects() -> None:
+    labels = dumbbells()
+    assert len(np.unique(splitting(labels)(labels > 0))) == 4
+    assert len(np.unique(splitting(discs((20, 20), (70, 70)))(labels > 0))) == 7
+
+
+def test_what_is_far_smaller_than_the_smallest_object_is_none() -> None:
+    mask = discs((30, 30)) > 0
+    mask[80, 80] = True
+    found = splitting(discs((20, 20), (70, 70)))(mask)
+    assert found.max() == 1
+    assert found[80, 80] == 0
+
+
+def test_one_long_object_stays_whole() -> None:
+    labels = np.zeros((100, 100), np.uint32)
+    labels[10:16, 5:95] = 1
+    labels[40:46, 5:95] = 2
+    split, mask = splitting(labels), np.zeros((100, 100), bool)
+    rows, columns = line(5, 10, 90, 80)
+    for shift in range(-3, 4):
+        mask[rows, columns + shift] = True
+    assert split(mask).max() == 1
+
+
+def test_ids_of_the_example_do_not_matter() -> None:
+    labels = discs((20, 20), (20, 38), (70, 20), (70, 70))
+    assert splitting(labels) == splitting(np.array([0, 40, 7, 2**31, 3], np.uint32)[labels])
+
+
+def test_an_empty_plane_has_no_objects() -> None:
+    assert not splitting(discs((20, 20)))(np.zeros((50, 60), bool)).any()
