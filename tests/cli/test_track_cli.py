@@ -64,13 +64,11 @@ def test_masks_alone_are_linked_and_reported_as_json(job, capsys):
 
 
 def test_a_table_lies_beside_the_labels(job):
-    pytest.importorskip("napari_incontext_seg.io.tracks")
     assert run(job, "--masks", job / "masks.tif", "--out", job / "linked.tif") == 0
     assert (job / "linked_tracks.csv").exists()
 
 
 def test_a_folder_is_one_of_the_cell_tracking_challenge(job):
-    pytest.importorskip("napari_incontext_seg.io.tracks")
     out = job / "01_RES"
     assert run(job, job / "image.tif", "--masks", job / "masks.tif", "--out", out) == 0
     masks = sorted(out.glob("mask*.tif"))

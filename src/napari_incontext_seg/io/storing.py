@@ -85,7 +85,7 @@ def replace_by(made: Path, target: Path) -> None:
 
 
 def store(target: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` make a small file beside ``target``, then rename it."""
+    """Let ``write`` make a small file or folder beside ``target``, then rename it."""
     beside = target.with_name(f".partial-{target.name}")
     with storing(target):
         try:
@@ -93,4 +93,6 @@ def store(target: Path, write: Callable[[Path], Any]) -> None:
             write(beside)
             replace_by(beside, target)
         finally:
+            if beside.is_dir():
+                shutil.rmtree(beside, ignore_errors=True)
             beside.unlink(missing_ok=True)

@@ -43,7 +43,8 @@ class Entry:
                 raise OSError("it is damaged")
         except OSError as error:
             raise FileError(
-                f"this step cannot be undone: its temporary file {self._file} cannot be read ({error.strerror or error})."
+                f"this step cannot be undone: its temporary file {self._file} cannot be read "
+                f"({error.strerror or error})."
             ) from error
         return replace(self._change, packed=packed)
 

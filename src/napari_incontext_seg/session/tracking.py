@@ -1,23 +1,21 @@
-"""What tracking found, written to files: labels whose ids are the tracks, tables, the lineage as a picture."""
+"""What tracking found, written to files: labels whose ids are the tracks, tables, graphs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.tracks import Tracks
-from ..errors import InputError
 from ..infer.track import Tracking
 from ..io.labels import LabelWriter, label_files
 from ..io.paths import stem
 from ..io.storing import check_free
+from ..io.tracks import write_tracks
 from .report import LEAST_SURE
 
 GEFF = ".geff"
@@ -51,19 +49,17 @@ class TrackingReport:
 
 
 def tracking_files(out: Path) -> list[Path]:
-    """The files that `write_tracking` makes of ``out``. Raises InputError if tracks cannot be written like that.
+    """The files that `write_tracking` makes of ``out``.
 
-    ``NAME.tif`` or ``NAME.zarr``: the labels, ``NAME_tracks.csv`` and ``NAME_lineage.png``. ``NAME.geff``: a graph in
-    place of the labels. A folder: one of the Cell Tracking Challenge, with the table and the picture inside.
+    ``NAME.tif`` or ``NAME.zarr``: the labels, and ``NAME_tracks.csv``. ``NAME.geff``: a graph in place of the labels. A
+    folder: one of the Cell Tracking Challenge, with the table inside.
     """
     if out.suffix.lower() in (".tif", ".tiff", ".zarr"):
         name = stem(out)
-        return [*label_files(out), out.with_name(f"{name}_tracks.csv"), out.with_name(f"{name}_lineage.png")]
-    if _track_writer() is None:
-        raise InputError(f"tracks are written as .tif or .zarr here; got {out.name}.")
+        return [*label_files(out), out.with_name(f"{name}_tracks.csv")]
     if out.suffix.lower() == GEFF:
-        return [out, out.with_name(f"{out.stem}_tracks.csv"), out.with_name(f"{out.stem}_lineage.png")]
-    return [out / "res_track.txt", out / "tracks.csv", out / "lineage.png"]
+        return [out, out.with_name(f"{out.stem}_tracks.csv")]
+    return [out / "res_track.txt", out / "tracks.csv"]
 
 
 def write_tracking(
@@ -101,7 +97,6 @@ def write_tracking(
     files = tracking_files(out)
     for file in files:
         check_free(file, overwrite)
-    write_tracks = _track_writer()
     report = TrackingReport(out, len(tracking), tracking.tracks, least_sure_links(tracking))
     if out.suffix.lower() in (".tif", ".tiff", ".zarr"):
         with LabelWriter(out, tracking.stack, dtype=dtype, overwrite=overwrite, provenance=provenance) as writer:
@@ -111,22 +106,12 @@ def write_tracking(
                     on_frame()
             report.files = writer.finish()
     else:
-        assert write_tracks is not None
         write_tracks(out, tracking.tracks, _counted(tracking.frames(), on_frame), overwrite=overwrite)
         report.files = [out]
-    if write_tracks is not None:
-        write_tracks(files[-2], tracking.tracks, overwrite=overwrite)
-        report.files.append(files[-2])
+    write_tracks(files[-1], tracking.tracks, overwrite=overwrite)
+    report.files.append(files[-1])
     report.seconds = time.perf_counter() - started
     return report
-
-
-def _track_writer() -> Callable[..., Any] | None:
-    """What writes tables, graphs and folders of tracks."""
-    if find_spec("napari_incontext_seg.io.tracks") is None:
-        return None
-    writer: Callable[..., Any] = import_module("napari_incontext_seg.io.tracks").write_tracks
-    return writer
 
 
 def _counted(frames: Iterable[Any], on_frame: Callable[[], None] | None) -> Iterator[Any]:
