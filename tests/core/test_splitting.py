@@ -48,12 +48,13 @@ def test_objects_with_a_waist_stay_whole_where_the_example_shows_such_objects() 
     assert len(np.unique(splitting(discs((20, 20), (70, 70)))(labels > 0))) == 7
 
 
-def test_what_is_far_smaller_than_the_smallest_object_is_none() -> None:
+def test_what_is_far_smaller_than_the_smallest_of_many_objects_is_none() -> None:
     mask = discs((30, 30)) > 0
     mask[80, 80] = True
-    found = splitting(discs((20, 20), (70, 70)))(mask)
+    found = splitting(discs((20, 20), (20, 50), (50, 20), (50, 70), (80, 45)))(mask)
     assert found.max() == 1
     assert found[80, 80] == 0
+    assert splitting(discs((20, 20), (70, 70)))(mask).max() == 2, "two objects do not tell how small one may be"
 
 
 def test_one_long_object_stays_whole() -> None:

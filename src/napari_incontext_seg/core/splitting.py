@@ -18,6 +18,7 @@ NECKS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # 0: nothing is c
 USUAL_NECK = 0.75  # where the example does not tell
 SMOOTHING = 0.15  # of an object's radius: how much the depth is smoothed, so that rough rims make no waists
 THRESHOLDS = (0.5, 0.75)  # IoU at which the example's objects must be found again
+FEW = 5  # objects; fewer do not tell how small an object may be
 SMALL = 5  # percentile of the areas of whole objects that counts as the smallest one
 
 
@@ -48,7 +49,7 @@ class Splitting:
         radius = float(np.sqrt(np.median(areas) / np.pi))
         whole = np.concatenate([_areas(_without_rim(labels)) for labels in planes])
         smallest = np.percentile(whole if len(whole) else areas, SMALL)
-        least = max(1, int(min(smallest / 2, np.median(areas) / 10)))
+        least = max(1, int(min(smallest / 2, np.median(areas) / 10))) if len(areas) >= FEW else 1
         scores = np.zeros(len(NECKS))
         for labels in planes:
             pieces = _Pieces.of(labels > 0, SMOOTHING * radius)
