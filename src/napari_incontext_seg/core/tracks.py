@@ -168,7 +168,7 @@ class Tracks:
     @cached_property
     def _rows(self) -> dict[int, slice]:
         ids, first = np.unique(self.track, return_index=True)
-        ends = [*first[1:].tolist(), len(self.track)]
+        ends = [*first[1:].tolist(), len(self.track)][: len(ids)]  # of no tracks there are no ends
         return {int(i): slice(int(a), b) for i, a, b in zip(ids, first, ends, strict=True)}
 
     @property

@@ -1,4 +1,4 @@
-"""What tracking found, written to files: labels whose ids are the tracks, tables, graphs."""
+"""What tracking found, written to files: labels whose ids are the tracks, tables, graphs, the lineage as a picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import numpy as np
 from ..core.tracks import Tracks
 from ..infer.track import Tracking
 from ..io.labels import LabelWriter, label_files
+from ..io.lineage import lineage_picture
 from ..io.paths import stem
+from ..io.picture import save_png
 from ..io.storing import check_free
 from ..io.tracks import write_tracks
 from .report import LEAST_SURE
@@ -51,15 +53,15 @@ class TrackingReport:
 def tracking_files(out: Path) -> list[Path]:
     """The files that `write_tracking` makes of ``out``.
 
-    ``NAME.tif`` or ``NAME.zarr``: the labels, and ``NAME_tracks.csv``. ``NAME.geff``: a graph in place of the labels. A
-    folder: one of the Cell Tracking Challenge, with the table inside.
+    ``NAME.tif`` or ``NAME.zarr``: the labels, ``NAME_tracks.csv`` and ``NAME_lineage.png``. ``NAME.geff``: a graph in
+    place of the labels. A folder: one of the Cell Tracking Challenge, with the table and the picture inside.
     """
     if out.suffix.lower() in (".tif", ".tiff", ".zarr"):
         name = stem(out)
-        return [*label_files(out), out.with_name(f"{name}_tracks.csv")]
+        return [*label_files(out), out.with_name(f"{name}_tracks.csv"), out.with_name(f"{name}_lineage.png")]
     if out.suffix.lower() == GEFF:
-        return [out, out.with_name(f"{out.stem}_tracks.csv")]
-    return [out / "res_track.txt", out / "tracks.csv"]
+        return [out, out.with_name(f"{out.stem}_tracks.csv"), out.with_name(f"{out.stem}_lineage.png")]
+    return [out / "res_track.txt", out / "tracks.csv", out / "lineage.png"]
 
 
 def write_tracking(
@@ -108,8 +110,9 @@ def write_tracking(
     else:
         write_tracks(out, tracking.tracks, _counted(tracking.frames(), on_frame), overwrite=overwrite)
         report.files = [out]
-    write_tracks(files[-1], tracking.tracks, overwrite=overwrite)
-    report.files.append(files[-1])
+    write_tracks(files[-2], tracking.tracks, overwrite=overwrite)
+    save_png(lineage_picture(tracking.tracks), files[-1], overwrite=overwrite)
+    report.files += files[-2:]
     report.seconds = time.perf_counter() - started
     return report
 
