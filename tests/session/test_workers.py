@@ -12,9 +12,12 @@ import tifffile
 from fakes import ThresholdPredictor
 
 from napari_incontext_seg.cli.main import main
+from napari_incontext_seg.core.example_set import ExampleItem, ExampleSet
 from napari_incontext_seg.core.stack import Stack
+from napari_incontext_seg.core.types import Example
 from napari_incontext_seg.errors import FileError, InputError, ModelError
 from napari_incontext_seg.infer.propagate import propagate
+from napari_incontext_seg.io.example_sets import save_examples
 from napari_incontext_seg.io.stacks import open_labels, open_stack
 from napari_incontext_seg.session import workers as module
 from napari_incontext_seg.session.job import run_to_file
@@ -141,6 +144,23 @@ def test_a_worker_with_another_model_paints_nothing(address, image, tmp_path):
     with Workers(Unhurried, scheduler=address) as workers, pytest.raises(ModelError, match="install the same version"):
         run_to_file(run_on(image, predictor=other), tmp_path / "out.tif", workers=workers)
     assert not (tmp_path / "out.tif").exists()
+
+
+def test_files_of_a_batch_are_painted_side_by_side(address, image, tmp_path):
+    from napari_incontext_seg.session.batch import BatchPlan, run_batch  # torch, which the others do without
+
+    (tmp_path / "data").mkdir()
+    for name in "abc":
+        np.save(tmp_path / "data" / f"{name}.npy", image[0] + ord(name) % 3)
+    (tmp_path / "data" / "damaged.npy").touch()
+    item = ExampleItem(Example(image[0, 0][..., None], image[0, 0] > 0.5), "elsewhere")
+    plan = BatchPlan(save_examples(tmp_path / "set", ExampleSet((item,))), ThresholdPredictor)
+    alone = run_batch([tmp_path / "data"], tmp_path / "alone", plan)
+    with Workers(ThresholdPredictor, scheduler=address) as workers:
+        report = run_batch([tmp_path / "data"], tmp_path / "out", plan, workers=workers)
+    assert [o.status for o in report.outcomes] == ["done", "done", "done", "failed"]
+    assert [o.confidence for o in report.outcomes] == [o.confidence for o in alone.outcomes]
+    assert all(same(tmp_path / "alone" / f"{name}.tif", tmp_path / "out" / f"{name}.tif") for name in "abc")
 
 
 def test_few_pieces_are_given_out_at_a_time(two, tmp_path):

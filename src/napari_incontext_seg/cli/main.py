@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from ..errors import InContextError
 from ..infer.memory import memory_errors
+from .batch import batch
 from .demo import demo
 from .examples import app as examples_app
 from .info import info
@@ -46,6 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(propagate)
+app.command()(batch)
 app.command()(track)
 app.command()(demo)
 app.command()(tune)

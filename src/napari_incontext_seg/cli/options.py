@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..core.stack import Stack
     from ..core.types import Kind
     from ..infer.key import Key
-    from ..infer.predictor import ModelChoice
+    from ..session.worker_process import Load
     from ..session.workers import Workers
 
 # the API's own words, repeated here because importing them would import torch
@@ -85,12 +85,13 @@ def parse_duration(text: str, option: str) -> float:
 
 @contextmanager
 def open_workers(
-    load: ModelChoice, workers: int | None, scheduler: str | None, *, out: Path, key: Key | None = None
+    load: Load, workers: int | None, scheduler: str | None, *, out: Path, key: Key | None = None
 ) -> Iterator[Workers | None]:
     """Those that the options ask for, None where none are asked for; a ``key`` is lent to them beside ``out``."""
     if workers is None and scheduler is None:
         yield None
         return
+    from ..infer.predictor import ModelChoice
     from ..io.storing import storing
     from ..session.workers import Workers
 
@@ -98,6 +99,7 @@ def open_workers(
         raise InputError("--workers are processes of this machine, --scheduler is that of a cluster: leave one out.")
     with ExitStack() as opened:
         if key is not None:
+            assert isinstance(load, ModelChoice)
             with storing(out):
                 out.parent.mkdir(parents=True, exist_ok=True)
                 folder = opened.enter_context(TemporaryDirectory(prefix=".key-", dir=out.parent))

@@ -21,7 +21,7 @@ from .ome_zarr import write_ome_zarr_image, write_ome_zarr_labels
 from .paths import PathLike, stem
 from .provenance import provenance_record
 from .spool import PlaneSpool, as_confidence
-from .storing import check_free, replace_by, store, storing
+from .storing import check_free, read_plain, replace_by, store, storing
 from .tiff import write_tiff
 
 
@@ -298,6 +298,18 @@ def label_files(path: Path) -> list[Path]:
         raise InputError(f"labels are written as .tif, .ome.tif or .zarr; got {path.name}.")
     name = stem(path)
     return [path, path.with_name(f"{name}_confidence{path.name[len(name) :]}"), path.with_name(f"{name}.json")]
+
+
+def recorded_provenance(path: Path) -> dict[str, Any] | None:
+    """The provenance of labels that a `LabelWriter` wrote to ``path``; None if there are none, or it cannot be read."""
+    try:
+        if path.suffix.lower() == ".zarr":
+            found = json.loads(read_plain(path / "zarr.json"))["attributes"]["napari-incontext-seg"]
+        else:
+            found = json.loads(read_plain(label_files(path)[-1])) if path.is_file() else None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def smallest_dtype(given: Any, largest: int) -> np.dtype[Any]:

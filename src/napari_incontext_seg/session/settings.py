@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from ..core.types import KINDS, Kind
 from ..errors import InputError
+from ..io.labels import recorded_provenance
+from ..io.paths import check_exists
+from ..io.storing import read_plain
 
 Where: TypeAlias = Literal["this", "onward", "backward", "both", "until_verified", "range"]
 # the words of infer/, repeated here because importing them would import torch
@@ -104,3 +108,25 @@ class RunSettings:
             return cls(**given)
         except TypeError as error:
             raise InputError(f"a setting has a value that does not fit: {error}.") from error
+
+
+def load_settings(path: Path) -> RunSettings:
+    """Settings of a run in napari, from labels that were saved there, or the ``.json`` beside them.
+
+    Raises
+    ------
+    FileError
+        The file cannot be read.
+    InputError
+        It holds no such settings.
+    """
+    path = path.expanduser()
+    check_exists(path)
+    try:
+        found = json.loads(read_plain(path)) if path.suffix.lower() == ".json" else recorded_provenance(path)
+        return RunSettings.from_dict((found or {})["settings"])
+    except (UnicodeError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        reason = f" ({error})" if isinstance(error, InputError) else ""
+        raise InputError(
+            f"{path} holds no settings of a run in napari{reason}: name labels saved there, or the .json beside them."
+        ) from error

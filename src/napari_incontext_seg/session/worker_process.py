@@ -19,7 +19,7 @@ from ..io.spool import PlaneSpool
 Load: TypeAlias = Callable[[], Predictor]
 Painted: TypeAlias = tuple[int, float | None, int]  # plane number, confidence (None: annotated), largest id
 
-_busy = threading.Lock()  # a worker may have threads; they are the model's
+busy = threading.Lock()  # a worker may have threads; they are the model's
 
 
 def dask_setup(_: Any) -> None:
@@ -53,7 +53,7 @@ def paint_piece(folder: str, load: Load, digest: str, positions: Sequence[int]) 
     FileError
         What the run needs is not seen here, or cannot be written.
     """
-    with _busy:
+    with busy:
         run, spool = _joined(folder, load, digest)
         painted: list[Painted] = []
         for step in run.part(positions, spool.labels):
@@ -64,9 +64,20 @@ def paint_piece(folder: str, load: Load, digest: str, positions: Sequence[int]) 
 
 
 @lru_cache(maxsize=1)
-def loaded(load: Load) -> Predictor:
-    """The model, with the threads that this worker may use."""
+def loaded(load: Load, digest: str) -> Predictor:
+    """The model, once a process, with the threads that this worker may use.
+
+    Raises
+    ------
+    ModelError
+        Its digest is another.
+    """
     predictor = load()
+    if predictor.digest != digest:
+        raise ModelError(
+            f"a worker has loaded {predictor.name} with the digest {predictor.digest[:12]} where the run was started "
+            f"with {digest[:12]}: install the same version and the same weights there."
+        )
     if (torch := sys.modules.get("torch")) is not None:
         from distributed import get_worker
 
@@ -76,10 +87,4 @@ def loaded(load: Load) -> Predictor:
 
 @lru_cache(maxsize=1)
 def _joined(folder: str, load: Load, digest: str) -> tuple[Propagation, PlaneSpool]:
-    predictor = loaded(load)
-    if predictor.digest != digest:
-        raise ModelError(
-            f"a worker has loaded {predictor.name} with the digest {predictor.digest[:12]} where the run was started "
-            f"with {digest[:12]}: install the same version and the same weights there."
-        )
-    return load_run(Path(folder), predictor), PlaneSpool(Path(folder) / "spool")
+    return load_run(Path(folder), loaded(load, digest)), PlaneSpool(Path(folder) / "spool")

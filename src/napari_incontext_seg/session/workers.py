@@ -146,7 +146,7 @@ class Workers:
             yield from finished
             finished.clear()
 
-    def each(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[tuple[Any, Any | InContextError]]:
+    def each(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Generator[tuple[Any, Any | InContextError]]:
         """Give each job to a worker; yields (job, result or error) as they are finished."""
         rest = iter(jobs)
         results: list[tuple[Any, Any]] = []
