@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .core.types import Segmentation as Segmentation
     from .errors import InContextError as InContextError
     from .infer.key import Key as Key
+    from .infer.model_choice import ModelChoice as ModelChoice
     from .infer.predictor import load_predictor as load_predictor
     from .infer.propagate import propagate as propagate
     from .infer.propagate import segment_images as segment_images
@@ -29,22 +30,31 @@ if TYPE_CHECKING:
     from .io.stacks import open_labels as open_labels
     from .io.stacks import open_stack as open_stack
     from .io.stacks import stack_from_array as stack_from_array
+    from .session.batch import BatchPlan as BatchPlan
+    from .session.batch import run_batch as run_batch
+    from .session.job import run_to_file as run_to_file
+    from .session.workers import Workers as Workers
 
 _HOMES = {
+    "BatchPlan": "session.batch",
     "Context": "core.types",
     "Example": "core.types",
     "InContextError": "errors",
     "Key": "infer.key",
     "LabelWriter": "io.labels",
+    "ModelChoice": "infer.model_choice",
     "Predictor": "core.types",
     "Segmentation": "core.types",
     "Stack": "core.stack",
     "Tracks": "core.tracks",
+    "Workers": "session.workers",
     "load_predictor": "infer.predictor",
     "open_images": "io.stacks",
     "open_labels": "io.stacks",
     "open_stack": "io.stacks",
     "propagate": "infer.propagate",
+    "run_batch": "session.batch",
+    "run_to_file": "session.job",
     "sample": "io.samples",
     "segment_images": "infer.propagate",
     "stack_from_array": "io.stacks",

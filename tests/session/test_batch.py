@@ -10,7 +10,7 @@ from fakes import ThresholdPredictor
 from napari_incontext_seg.core.example_set import ExampleItem, ExampleSet
 from napari_incontext_seg.core.types import Example
 from napari_incontext_seg.errors import FileError, InputError
-from napari_incontext_seg.infer.predictor import ModelChoice
+from napari_incontext_seg.infer.model_choice import ModelChoice
 from napari_incontext_seg.io.example_sets import save_examples
 from napari_incontext_seg.io.stacks import open_labels, open_stack
 from napari_incontext_seg.session.batch import BatchPlan, batch_jobs, run_batch

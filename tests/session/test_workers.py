@@ -20,6 +20,7 @@ from napari_incontext_seg.infer.propagate import propagate
 from napari_incontext_seg.io.example_sets import save_examples
 from napari_incontext_seg.io.stacks import open_labels, open_stack
 from napari_incontext_seg.session import workers as module
+from napari_incontext_seg.session.batch import BatchPlan, run_batch
 from napari_incontext_seg.session.job import run_to_file
 from napari_incontext_seg.session.workers import Workers
 
@@ -147,8 +148,6 @@ def test_a_worker_with_another_model_paints_nothing(address, image, tmp_path):
 
 
 def test_files_of_a_batch_are_painted_side_by_side(address, image, tmp_path):
-    from napari_incontext_seg.session.batch import BatchPlan, run_batch  # torch, which the others do without
-
     (tmp_path / "data").mkdir()
     for name in "abc":
         np.save(tmp_path / "data" / f"{name}.npy", image[0] + ord(name) % 3)

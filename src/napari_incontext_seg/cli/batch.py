@@ -74,7 +74,7 @@ def batch(
     as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on standard output.")] = False,
 ) -> None:
     """Paint many stacks or images alike; failures are listed at the end, the others done."""
-    from ..infer.predictor import ModelChoice
+    from ..infer.model_choice import ModelChoice
     from ..session.batch import BatchPlan, batch_jobs, run_batch
 
     if overwrite and resume:
@@ -103,7 +103,7 @@ def batch(
 
 def read_settings(file: Path, given: BatchPlan) -> RunSettings:
     """Settings of a run in napari; device and key may be given anew. Raises InputError if other options are given."""
-    from ..infer.predictor import ModelChoice
+    from ..infer.model_choice import ModelChoice
     from ..session.batch import BatchPlan
     from ..session.settings import load_settings
 

@@ -91,7 +91,7 @@ def open_workers(
     if workers is None and scheduler is None:
         yield None
         return
-    from ..infer.predictor import ModelChoice
+    from ..infer.model_choice import ModelChoice
     from ..io.storing import storing
     from ..session.workers import Workers
 

@@ -43,7 +43,7 @@ from .tune import read_key, tuned
 
 if TYPE_CHECKING:
     from ..infer.key import Key
-    from ..infer.predictor import ModelChoice
+    from ..infer.model_choice import ModelChoice
     from ..session.report import Report
 
 
@@ -170,7 +170,7 @@ def propagate_collection(
 
 def model_choice(settings: dict[str, Any], model: str, device: str, key: Path | None) -> ModelChoice:
     """The model that the settings ask for."""
-    from ..infer.predictor import ModelChoice
+    from ..infer.model_choice import ModelChoice
 
     recolourings = 1 if settings["tune"] is not None and settings["recolour"] is None else settings["recolour"]
     return ModelChoice(model, device, settings["ensemble"], recolourings, settings["quality"], key)

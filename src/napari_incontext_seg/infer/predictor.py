@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,34 +17,6 @@ if TYPE_CHECKING:
 
 EMBEDDED = "micro"
 BEST_RECOLOURINGS = 4
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """What `load_predictor` is asked for, as a value, with which another process loads the same.
-
-    The parameters are those of `load_predictor`; a key is given by its file. Calling it loads the model.
-    """
-
-    model: str | Path = "auto"
-    device: str = "auto"
-    ensemble: Ensemble = "feature"
-    recolourings: int | None = None
-    quality: Quality = "balanced"
-    key: Path | None = None
-
-    def __post_init__(self) -> None:
-        # other processes may work in other folders
-        if self.key is not None:
-            object.__setattr__(self, "key", Path(self.key).expanduser().absolute())
-        if str(self.model) not in ("auto", *model_names()) and Path(self.model).expanduser().exists():
-            object.__setattr__(self, "model", Path(self.model).expanduser().absolute())
-
-    def __call__(self) -> Predictor:
-        return load_predictor(
-            self.model, device=self.device, ensemble=self.ensemble, recolourings=self.recolourings,
-            quality=self.quality, key=self.key,
-        )  # fmt: skip
 
 
 def load_predictor(

@@ -15,7 +15,7 @@ from ..core.example_set import ExampleSet
 from ..core.types import Kind, Predictor
 from ..errors import FileError, InContextError, InputError
 from ..infer.key import Key
-from ..infer.predictor import ModelChoice
+from ..infer.model_choice import ModelChoice
 from ..infer.propagate import Propagation, propagate
 from ..io.example_sets import load_examples
 from ..io.image_search import outputs_for

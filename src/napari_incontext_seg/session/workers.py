@@ -47,7 +47,7 @@ class Workers:
     Parameters
     ----------
     load
-        Loads the model: an `infer.predictor.ModelChoice`.
+        Loads the model: an `infer.model_choice.ModelChoice`.
     count
         Start so many processes on this machine. They share its cores, and end when the ``with`` is left.
     scheduler
