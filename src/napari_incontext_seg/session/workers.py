@@ -231,7 +231,7 @@ def _local_cluster(count: int) -> Iterator[LocalCluster]:
                 threads_per_worker=threads,  # these are the model's: a worker paints one plane at a time
                 processes=True,
                 host="127.0.0.1",  # nobody else may give them work
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # any port: two runs side by side do not get into each other's way
                 memory_limit=None,  # nothing is kept in dask's memory; a limit would halt workers with large models
                 silence_logs=logging.CRITICAL,
                 preload=[worker_process.__name__],
