@@ -42,8 +42,13 @@ class PanelAttention(nn.Module):
             self.rel_pos_h = nn.Parameter(torch.zeros(2 * height - 1, self.head_width))
             self.rel_pos_w = nn.Parameter(torch.zeros(2 * width - 1, self.head_width))
 
-    def forward(self, panels: Tensor) -> Tensor:
-        """(rows, K + 1, Y, X, channels) -> the same shape."""
+    def forward(self, panels: Tensor, frozen: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """(rows, K + 1, Y, X, channels) -> the same shape.
+
+        With the examples' keys and values ``frozen`` (see `keys_and_values`), ``panels`` is the query alone, K = 0.
+        """
+        if frozen is not None:
+            return self._attend_to_frozen(panels, frozen)
         grid_height, num_examples = panels.shape[2], panels.shape[1] - 1
         qkv = self.qkv(panels)
         examples, query = qkv[:, :-1], qkv[:, -1:].expand(-1, num_examples, -1, -1, -1)
@@ -63,31 +68,60 @@ class PanelAttention(nn.Module):
         mixed: Tensor = self.proj(torch.cat([attended[0], attended[1].mean(dim=1, keepdim=True)], dim=1))
         return mixed
 
+    def keys_and_values(self, examples: Tensor) -> tuple[Tensor, Tensor]:
+        """Of example panels (rows, K, Y, X, channels): each (rows, K, heads, tokens, head width)."""
+        _, keys, values = rearrange(
+            self.qkv(examples), "row k y x (three head c) -> three row k head (y x) c", three=3, head=self.num_heads
+        )
+        return keys, values
+
+    def _attend_to_frozen(self, query: Tensor, frozen: tuple[Tensor, Tensor]) -> Tensor:
+        """The query (rows, 1, Y, X, channels) looks at itself and at examples that do not change: the same shape."""
+        own = rearrange(
+            self.qkv(query), "row one y x (three head c) -> three row one head (y x) c", three=3, head=self.num_heads
+        )
+        shape = (query.shape[0], frozen[0].shape[1], -1, -1, -1)
+        key, value = (
+            torch.cat([shown.expand(shape), mine.expand(shape)], dim=3).flatten(0, 1)
+            for shown, mine in zip(frozen, own[1:], strict=True)
+        )
+        attended = rearrange(
+            self._attend(own[0].expand(shape).flatten(0, 1), key, value),
+            "(row k) head (y x) c -> row k y x (head c)",
+            k=shape[1],
+            y=query.shape[2],
+        )
+        mixed: Tensor = self.proj(attended.mean(dim=1, keepdim=True))
+        return mixed
+
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Scaled dot-product attention with relative positions; all (canvases, heads, tokens, head width)."""
+        """Scaled dot-product attention with relative positions; all (canvases, heads, tokens, head width).
+
+        Keys are a whole canvas's; queries too, or those of its lower half.
+        """
         if not self.relative_positions:
             return F.scaled_dot_product_attention(query, key, value)
         # The bias of query i for a key at (y, x) is height_terms[i, y] + width_terms[i, x]: a product with the key's
         # one-hot row and column. So it becomes part of the dot product, and no (tokens, tokens) matrix is ever held.
         height, width = self.canvas_grid
-        on_grid = rearrange(query, "n head (y x) c -> n head y x c", y=height)
-        height_terms = torch.einsum("nhyxc,yjc->nhyxj", on_grid, relative_table(self.rel_pos_h, height))
+        on_grid = rearrange(query, "n head (y x) c -> n head y x c", x=width)
+        by_row = relative_table(self.rel_pos_h, height)[-on_grid.shape[2] :]
+        height_terms = torch.einsum("nhyxc,yjc->nhyxj", on_grid, by_row)
         width_terms = torch.einsum("nhyxc,xjc->nhyxj", on_grid, relative_table(self.rel_pos_w, width))
         terms = torch.cat([height_terms, width_terms], dim=-1).flatten(2, 3)
-        places = torch.cat(
-            [
-                torch.eye(height, dtype=key.dtype, device=key.device).repeat_interleave(width, dim=0),
-                torch.eye(width, dtype=key.dtype, device=key.device).repeat(height, 1),
-            ],
-            dim=-1,
-        )
         attended = F.scaled_dot_product_attention(
             torch.cat([query * self.head_width**-0.5, terms], dim=-1),
-            torch.cat([key, places.expand(*key.shape[:2], -1, -1)], dim=-1),
+            torch.cat([key, one_hot_places(height, width, key).expand(*key.shape[:2], -1, -1)], dim=-1),
             F.pad(value, (0, height + width)),  # the fast kernels want values as wide as keys
             scale=1.0,
         )
         return attended[..., : self.head_width]
+
+
+def one_hot_places(height: int, width: int, like: Tensor) -> Tensor:
+    """Row and column of every place of a grid as one-hot vectors, (height * width, height + width)."""
+    rows, columns = (torch.eye(size, dtype=like.dtype, device=like.device) for size in (height, width))
+    return torch.cat([rows.repeat_interleave(width, dim=0), columns.repeat(height, 1)], dim=-1)
 
 
 def relative_table(table: Tensor, size: int) -> Tensor:

@@ -6,6 +6,7 @@ load by name. Images and colours enter and leave ImageNet-normalised: see `norma
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil, sqrt
 from typing import Literal, TypeAlias
 
@@ -18,12 +19,16 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .config import SegGptConfig
 from .layers import NORM_EPSILON, Block, decoder_head
+from .lean import advance_, keys_and_values, linear
+from .panels import check_examples, embed, join_panels, separate_examples
+from .shown import FrozenExamples, ShownExamples
 
 SegType: TypeAlias = Literal["semantic", "instance"] | Tensor
 Ensemble: TypeAlias = Literal["none", "feature"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+DECODED = 7  # rows of patches that become pixels at once; bounds memory
 
 
 class SegGpt(nn.Module):
@@ -101,21 +106,123 @@ class SegGpt(nn.Module):
         InputError
             A tensor of another shape.
         """
+        check_examples(images, targets, query)
+        shown = self.show(
+            images, targets, seg_type=seg_type, ensemble=ensemble, query_target=query_target, mask=mask
+        )  # fmt: skip
+        return self.paint(query, shown)
+
+    def show(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        *,
+        seg_type: SegType = "semantic",
+        ensemble: Ensemble = "none",
+        query_target: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> ShownExamples:
+        """Take in examples, to paint any number of queries with them: what does not depend on the query.
+
+        That is more than the patches: before the merge the target stream sees no image, so it is finished here.
+        Parameters and errors are those of `forward`; with B = 1 what is shown serves batches of any size.
+        """
         if ensemble not in ("none", "feature"):
             raise InputError(f'ensemble must be "none" or "feature"; got {ensemble!r}.')
-        image_panels = join_panels(images, query)
-        target_panels = join_panels(targets, torch.zeros_like(query) if query_target is None else query_target)
         if mask is not None and query_target is None:
             raise InputError("mask says what of query_target is hidden, so it needs query_target; got none.")
-        mask_panels = self._panel_mask(mask, image_panels.shape[:2], query_hidden=query_target is None)
-        if ensemble == "none":
-            num_examples = images.shape[1]
-            image_panels, target_panels, mask_panels = map(
-                separate_examples, (image_panels, target_panels, mask_panels)
-            )
-            seg_type = seg_type if isinstance(seg_type, str) else seg_type.repeat_interleave(num_examples)
-        painted = self.decode_query(self.encode(image_panels, target_panels, mask_panels, seg_type))
+        check_examples(images, targets)
+        unseen = torch.zeros_like(targets[:, 0]) if query_target is None else query_target
+        target_panels = join_panels(targets, unseen)
+        masks = self._panel_mask(mask, target_panels.shape[:2], query_hidden=query_target is None)
+        self._check_panels(join_panels(images, unseen), target_panels, masks)
+        apart = images.shape[1] if ensemble == "none" else 1
+        if apart > 1:
+            images = images.flatten(0, 1)[:, None]
+            target_panels, masks = separate_examples(target_panels), separate_examples(masks)
+            seg_type = seg_type if isinstance(seg_type, str) else seg_type.repeat_interleave(apart)
+        common = self._positions(num_examples=images.shape[1]) + self._type_token(seg_type)
+        stream = self._target_tokens(target_panels, masks) + common
+        for block in self._blocks[: self.config.merge_index + 1]:
+            stream = self._through(block, stream)
+        common = common + self.segment_token_x
+        return ShownExamples(embed(self.patch_embed, images) + common[:, :-1], stream, common[:, -1:], apart)
+
+    def paint(self, query: Tensor, shown: ShownExamples) -> Tensor:
+        """Paint queries (B, 3, Y, X) with examples from `show`, made for B queries or for one: as `forward` does.
+
+        With frozen examples there are no gradients.
+        """
+        shown = self._matched(query, shown)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and shown.frozen is None):
+            taps = [self.norm(tap) for tap in self._taps(query, shown)]
+            painted = self.decode_query(torch.cat(taps, dim=-1))
         return rearrange(painted, "(b k) c y x -> b k c y x", b=query.shape[0]).mean(1)
+
+    @torch.no_grad()
+    def freeze(self, query: Tensor, shown: ShownExamples) -> ShownExamples:
+        """Make `paint` faster, and APPROXIMATE: the examples look at this query, and at no other afterwards.
+
+        In a SegGPT examples and query see each other, block after block. With frozen examples this query is painted as
+        before; others are not quite.
+
+        Raises
+        ------
+        InputError
+            More than one query (1, 3, Y, X), or examples for more than one.
+        """
+        if query.shape[0] != 1 or shown.num_queries != 1:
+            raise InputError(f"examples are frozen with one query; got {query.shape[0]}, for {shown.num_queries}.")
+        shown = self._matched(query, replace(shown, frozen=None))
+        kept: list[tuple[Tensor, Tensor]] = []
+        edges = tuple(tap[:, :1].clone() for tap in self._taps(query, shown, kept))
+        return replace(shown, frozen=FrozenExamples(tuple(kept), edges))
+
+    def _taps(
+        self, query: Tensor, shown: ShownExamples, keep: list[tuple[Tensor, Tensor]] | None = None
+    ) -> list[Tensor]:
+        """What the decoder reads, before the norm: per block (rows, 1 + grid Y, grid X, width).
+
+        Rows of patches: the last one of the first example, then the query's. ``keep`` takes keys and values of the
+        examples.
+        """
+        frozen, taps = shown.frozen, list[Tensor]()
+        panels = embed(self.patch_embed, query[:, None]).repeat_interleave(shown.apart, dim=0) + shown.query_places
+        if frozen is None:
+            panels = torch.cat([shown.images, panels], dim=1)
+        for index, block in enumerate(self._blocks):
+            if keep is not None:
+                keep.append(keys_and_values(block, panels))
+            panels = self._through(block, panels, index, None if frozen is None else frozen.keys_and_values[index])
+            if index == self.config.merge_index:
+                panels = (panels + shown.targets[:, -panels.shape[1] :]) / 2
+            if index in self.config.out_indices:
+                above = panels[:, 0, -1:] if frozen is None else frozen.edges[len(taps)]
+                taps.append(torch.cat([above, panels[:, -1]], dim=1))
+        return taps
+
+    @property
+    def _blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
+
+    def _through(
+        self, block: Block, panels: Tensor, index: int = 0, frozen: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Let panels pass a block: in place where no gradients are wanted, see `lean.advance_`."""
+        if torch.is_grad_enabled() or self.training:
+            passed: Tensor = block(panels)
+            return passed
+        advance_(block, panels, last=index == self.config.depth - 1, frozen=frozen)
+        return panels
+
+    def _matched(self, query: Tensor, shown: ShownExamples) -> ShownExamples:
+        """The examples with rows for these queries."""
+        if query.ndim != 4 or query.shape[1:] != (3, *self.config.window) or len(query) < 1:
+            height, width = self.config.window
+            raise InputError(f"queries must be (B, 3, {height}, {width}); got {tuple(query.shape)}.")
+        if shown.num_queries not in (1, query.shape[0]):
+            raise InputError(f"the examples shown are for {shown.num_queries} queries; got {query.shape[0]}.")
+        return shown.for_queries(query.shape[0])
 
     def paint_canvas(self, images: Tensor, targets: Tensor, mask: Tensor, *, seg_type: SegType = "semantic") -> Tensor:
         """Paint whole canvases, examples too: for training on masked patches of both halves.
@@ -140,12 +247,10 @@ class SegGpt(nn.Module):
         """Panels as in `paint_canvas` -> features (B, K + 1, grid Y, grid X, width * len(out_indices))."""
         self._check_panels(images, targets, mask)
         batch = images.shape[0]
-        image_tokens = embed(self.patch_embed, images) + self.segment_token_x
-        visible = embed(self.patch_embed, targets)
-        target_tokens = torch.where(mask[..., None], self.mask_token, visible) + self.segment_token_y
         common = self._positions(num_examples=images.shape[1] - 1) + self._type_token(seg_type)
         # both streams pass the first blocks as rows of one batch, (stream b): they share weights and never meet ...
-        panels = torch.cat([image_tokens + common, target_tokens + common], dim=0)
+        image_tokens = embed(self.patch_embed, images) + self.segment_token_x
+        panels = torch.cat([image_tokens + common, self._target_tokens(targets, mask) + common], dim=0)
         features = []
         for index, block in enumerate(self.blocks):
             panels = block(panels)
@@ -155,27 +260,37 @@ class SegGpt(nn.Module):
                 features.append(self.norm(panels))
         return torch.cat(features, dim=-1)
 
-    def decode_query(self, features: Tensor) -> Tensor:
-        """Features of `encode` -> the query painted, (B, 3, Y, X).
+    def _target_tokens(self, targets: Tensor, mask: Tensor) -> Tensor:
+        return torch.where(mask[..., None], self.mask_token, embed(self.patch_embed, targets)) + self.segment_token_y
 
-        Equal to the lower half of the first canvas of `decode_canvas`, without painting the rest of it.
+    def decode_query(self, features: Tensor) -> Tensor:
+        """Paint the query: features (rows, 1 + grid Y, grid X, width * len(out_indices)) -> (rows, 3, Y, X).
+
+        The head looks one pixel around itself, so the query's first row needs the row of patches above it. Equal to the
+        lower half of the first canvas of `decode_canvas`, without painting the rest of it.
         """
-        # the head looks one pixel around itself: the query's first row needs the row above it, so one row of patches
-        above, query = features[:, 0, -1:], features[:, -1]
-        pixels = self._to_pixels(torch.cat([above, query], dim=1))[:, :, self.config.patch_size - 1 :]
-        painted: Tensor = self.decoder_pred(pixels)
-        return painted[:, :, 1:]
+        patch, (height, _) = self.config.patch_size, self.config.window
+        rows_at_once = 1 + self.config.grid[0] if torch.is_grad_enabled() else DECODED
+        pixels = linear(features, self.decoder_embed.weight, self.decoder_embed.bias)
+        strips = []
+        for first in range(1, pixels.shape[1], rows_at_once):
+            # a row of patches above and below, of which one row of pixels each is seen
+            strip = self._unfolded(pixels[:, first - 1 : first + rows_at_once + 1])[:, :, patch - 1 :]
+            wanted = min(rows_at_once * patch, height - (first - 1) * patch)
+            painted: Tensor = self.decoder_pred(strip[:, :, : wanted + 2])
+            strips.append(painted[:, :, 1 : 1 + wanted])
+        return torch.cat(strips, dim=2)
 
     def decode_canvas(self, features: Tensor) -> Tensor:
         """Features of `encode` -> every canvas painted, (B, K, 3, 2 * Y, X)."""
         canvases = separate_examples(features)
-        painted: Tensor = self.decoder_pred(self._to_pixels(canvases.flatten(1, 2)))
+        painted: Tensor = self.decoder_pred(self._unfolded(self.decoder_embed(canvases.flatten(1, 2))))
         return rearrange(painted, "(b k) c y x -> b k c y x", b=features.shape[0])
 
-    def _to_pixels(self, features: Tensor) -> Tensor:
+    def _unfolded(self, patches: Tensor) -> Tensor:
+        """(B, patches Y, patches X, patch * patch * c) -> (B, c, pixels Y, pixels X), channels last in memory."""
         patch = self.config.patch_size
-        pixels: Tensor = self.decoder_embed(features)
-        return rearrange(pixels, "b y x (p q c) -> b c (y p) (x q)", p=patch, q=patch)
+        return rearrange(patches, "b y x (p q c) -> b (y p) (x q) c", p=patch, q=patch).permute(0, 3, 1, 2)
 
     def _positions(self, num_examples: int) -> Tensor:
         """Absolute positions (1, K + 1, grid Y, grid X, width): every example has the canvas's upper half."""
@@ -219,32 +334,9 @@ class SegGpt(nn.Module):
             raise InputError(f"mask must be bool {expected}; got {mask.dtype} {tuple(mask.shape)}.")
 
 
-def embed(embedding: nn.Module, panels: Tensor) -> Tensor:
-    """(B, K + 1, 3, Y, X) -> (B, K + 1, grid Y, grid X, width)."""
-    tokens: Tensor = embedding(panels.flatten(0, 1))
-    return rearrange(tokens, "(b panel) y x c -> b panel y x c", b=panels.shape[0])
-
-
 def token(width: int) -> nn.Parameter:
     """A learned token that is added to, or stands for, a patch."""
     return nn.Parameter(torch.randn(1, 1, 1, width) * 0.02)
-
-
-def join_panels(examples: Tensor, query: Tensor) -> Tensor:
-    """(B, K, ...) and (B, ...) -> (B, K + 1, ...), the query last."""
-    batch, num_examples, *rest = examples.shape if examples.ndim == 5 else (0, 0)
-    if num_examples < 1 or (batch, *rest) != query.shape:
-        raise InputError(
-            f"images and targets must be (B, K, 3, Y, X), K at least 1, and the query (B, 3, Y, X) of that size; "
-            f"got {tuple(examples.shape)} and {tuple(query.shape)}."
-        )
-    return torch.cat([examples, query[:, None]], dim=1)
-
-
-def separate_examples(panels: Tensor) -> Tensor:
-    """(B, K + 1, ...) -> (B * K, 2, ...): each example with the query."""
-    examples, query = panels[:, :-1], panels[:, -1:]
-    return torch.stack([examples, query.expand_as(examples)], dim=2).flatten(0, 1)
 
 
 def spatial_ensemble(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..core.palette import Palette, separation
 from ..model.config import SegGptConfig
-from ..model.seggpt import normalize, separate_examples, spatial_ensemble
+from ..model.panels import separate_examples
+from ..model.seggpt import normalize, spatial_ensemble
 from .config import BatchConfig
 from .pool import Pool
 
