@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from skimage.draw import disk, line
 
+from napari_incontext_seg.core.metrics import average_precision
 from napari_incontext_seg.core.splitting import Splitting
 from napari_incontext_seg.core.types import Example
 
@@ -75,3 +76,44 @@ def test_ids_of_the_example_do_not_matter() -> None:
 
 def test_an_empty_plane_has_no_objects() -> None:
     assert not splitting(discs((20, 20)))(np.zeros((50, 60), bool)).any()
+
+
+def tissue(seed: int = 0) -> np.ndarray:
+    """Cells without background between them, and the walls that a microscope sees."""
+    points = np.random.default_rng(seed).uniform(0, 100, (20, 2))
+    y, x = np.indices((100, 100))
+    return 1 + np.argmin([(y - a) ** 2 + (x - b) ** 2 for a, b in points], axis=0).astype(np.uint32)
+
+
+def test_borders_are_painted_where_objects_share_their_outlines() -> None:
+    labels = tissue()
+    split = splitting(labels)
+    classes = split.classes(labels)
+    assert split.border > 0
+    assert set(np.unique(classes)) == {1, 2}
+    for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        meet = labels[one] != labels[other]
+        assert (classes[one][meet] == 2).all()
+        assert (classes[other][meet] == 2).all()
+
+
+def test_cells_of_a_tissue_come_apart_and_cover_it() -> None:
+    split, labels = splitting(tissue()), tissue(seed=1)
+    found = split(split.classes(labels))
+    assert (found > 0).mean() > 0.95
+    assert average_precision(found, labels) > 0.8
+
+
+def test_a_border_with_a_gap_still_parts_two_cells() -> None:
+    split, labels = splitting(tissue()), np.ones((100, 100), np.uint32)
+    labels[:, 50:] = 2
+    painted = split.classes(labels)
+    painted[48:53] = 1
+    found = split(painted)
+    assert found[50, 10] != found[50, 90]
+
+
+def test_few_contacts_are_no_tissue() -> None:
+    split = splitting(discs((20, 20), (20, 38), (70, 20), (70, 70)))
+    assert split.border == 0
+    assert set(np.unique(split.classes(discs((20, 20))))) == {0, 1}

@@ -1,4 +1,9 @@
-"""Objects that touch come apart: what was painted is cut at its waists, as deep as the example's objects allow."""
+"""Objects that touch come apart: what was painted is cut at its waists, as deep as the example's objects allow.
+
+Where the example's objects share much of their outlines, as the cells of a tissue do, there is no background between
+them to see. Then the borders between them are painted as a class of their own, what remains of the objects is cut at its
+waists, and the parts grow back over the borders.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,8 @@ USUAL_NECK = 0.75  # where the example does not tell
 SMOOTHING = 0.15  # of an object's radius: how much the depth is smoothed, so that rough rims make no waists
 THRESHOLDS = (0.5, 0.75)  # IoU at which the example's objects must be found again
 FEW = 5  # objects; fewer do not tell how small an object may be
+TOUCHING = 0.25  # of all outlines: from here on borders are painted
+BORDER = 0.15  # of an object's radius: how far a border reaches into it
 SMALL = 5  # percentile of the areas of whole objects that counts as the smallest one
 
 
@@ -34,19 +41,28 @@ class Splitting:
     radius
         Of a usual object, in pixels.
     least
-        Pixels of the smallest object; what is smaller is no object.
+        Pixels of the smallest object, without its borders; what is smaller is no object.
+    border
+        How far a border between two objects reaches into either, in pixels; 0: borders are not painted.
     """
 
     neck: float = USUAL_NECK
     radius: float = 5.0
     least: int = 1
+    border: int = 0
 
     @classmethod
     def of(cls, examples: Iterable[Example]) -> Splitting:
         """Estimate it: the example's objects, as one mask, must come apart into themselves again."""
         planes = [e.labels for e in examples]
         areas = np.concatenate([_areas(labels) for labels in planes])
-        radius = float(np.sqrt(np.median(areas) / np.pi))
+        radius = float(np.sqrt(np.median(areas) / np.pi)) if len(areas) else cls.radius
+        border = max(1, round(BORDER * radius)) if _touching(planes) >= TOUCHING else 0
+        if border:
+            planes = [np.where(_borders(labels, border), np.uint32(0), labels) for labels in planes]
+            areas = np.concatenate([_areas(labels) for labels in planes])
+        if not len(areas):
+            return cls(radius=radius, border=border)
         whole = np.concatenate([_areas(_without_rim(labels)) for labels in planes])
         smallest = np.percentile(whole if len(whole) else areas, SMALL)
         least = max(1, int(min(smallest / 2, np.median(areas) / 10))) if len(areas) >= FEW else 1
@@ -59,10 +75,23 @@ class Splitting:
                 np.add.at(joined, pieces.roots(neck), shared)
                 scores[k] += sum(precision_of_overlaps(joined, threshold) for threshold in THRESHOLDS)
         best = [neck for neck, score in zip(NECKS, scores, strict=True) if score >= scores.max() - 1e-9]
-        return cls(min(best, key=lambda neck: abs(neck - USUAL_NECK)), radius, least)
+        return cls(min(best, key=lambda neck: abs(neck - USUAL_NECK)), radius, least, border)
 
-    def __call__(self, mask: NDArray[np.bool_]) -> Labels:
-        """Part a mask (Y, X) into objects: uint32 ids 1..n; pixels of what is too small become background."""
+    def classes(self, labels: Labels) -> Labels:
+        """What is painted of objects (Y, X): uint32 classes, 1 is object and 2, if borders are painted, border."""
+        mask = (labels > 0).astype(np.uint32)
+        return mask + _borders(labels, self.border) if self.border else mask
+
+    def __call__(self, painted: Labels) -> Labels:
+        """Part painted `classes` (Y, X) into objects: uint32 ids 1..n; what is too small becomes background."""
+        objects = self._cut(painted == 1)
+        if not self.border:
+            return objects
+        distance = ndimage.distance_transform_edt(objects == 0)
+        grown: Labels = watershed(distance, objects.astype(np.int32), mask=painted > 0).astype(np.uint32)
+        return grown
+
+    def _cut(self, mask: NDArray[np.bool_]) -> Labels:
         if not mask.any():
             return np.zeros(mask.shape, np.uint32)
         pieces = _Pieces.of(mask, SMOOTHING * self.radius)
@@ -133,6 +162,29 @@ class _Pieces:
                 home[b] = a
                 peaks[a] = max(peaks[a], peaks[b])
         return np.array([root(piece) for piece in range(len(home))])
+
+
+def _borders(labels: Labels, width: int) -> NDArray[np.bool_]:
+    """Pixels of objects (Y, X) that are within ``width`` pixels of another object."""
+    y, x = np.mgrid[-width : width + 1, -width : width + 1]
+    near = np.hypot(y, x) <= width + 0.5
+    _, compact = np.unique(labels, return_inverse=True)
+    objects = compact.reshape(labels.shape) + (0 if (labels == 0).any() else 1)
+    highest = ndimage.maximum_filter(objects, footprint=near)
+    lowest = ndimage.minimum_filter(np.where(objects > 0, objects, objects.max() + 1), footprint=near)
+    borders: NDArray[np.bool_] = (objects > 0) & ((highest != objects) | (lowest != objects))
+    return borders
+
+
+def _touching(planes: Iterable[Labels]) -> float:
+    """Share of the outlines of objects (Y, X), without the plane's rim, at which they touch other objects."""
+    shared = outlines = 0
+    for labels in planes:
+        for one, other in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
+            edge = one != other
+            outlines += int(edge.sum())
+            shared += int((edge & (one > 0) & (other > 0)).sum())
+    return shared / outlines if outlines else 0.0
 
 
 def _areas(labels: Labels) -> NDArray[np.intp]:

@@ -19,6 +19,7 @@ from .places import Places
 from .ridge import WAVES
 
 if TYPE_CHECKING:
+    from ..core.splitting import Splitting
     from .painting import Ensemble
 
 Quality: TypeAlias = Literal["fast", "balanced", "best"]
@@ -112,13 +113,14 @@ class ClosedFormSegmenter:
     Attributes
     ----------
     ids
-        Of the classes that are scored: for kind ``instance`` 1 stands for every object.
+        Of the classes that are scored: for kind ``instance`` those of `Splitting.classes`.
     """
 
     def __init__(self, predictor: ClosedFormPredictor, context: Context) -> None:
         self.predictor, self.context = predictor, context
-        self.ids = class_ids(context)
-        shown = [self._shown(e) for e in context.examples]
+        maps, self._splitting = class_maps(context)
+        self.ids = _ids(maps, context)
+        shown = [self._shown(e, classes) for e, classes in zip(context.examples, maps, strict=True)]
         parts = [[s] for s in shown] if predictor.ensemble == "none" else [shown]
         self._guesses = [self._fitted(part, predictor.see) for part in parts]
         self._views = VIEWS if predictor.quality == "best" else VIEWS[:1]
@@ -126,17 +128,12 @@ class ClosedFormSegmenter:
         if predictor.knows_places and len(self.ids) > 1:
             quality = np.mean([float(guess.quality) for guess in self._guesses])
             self._places = Places.of(shown, float(quality))
-        self._splitting = None
-        if context.kind == "instance":
-            from ..core.splitting import Splitting  # scikit-image, without which training must do
-
-            self._splitting = Splitting.of(context.examples)
 
     def __call__(self, plane: Plane, /) -> Segmentation:
         large = plane.shape[0] * plane.shape[1] > LARGE
         labels, confidence, disagreement = self._tilewise(plane) if large and not self._several else self._whole(plane)
         if self._splitting is not None:
-            labels = self._splitting(labels > 0)
+            labels = self._splitting(labels)
         provenance = {
             "model": self.predictor.name,
             "digest": self.predictor.digest,
@@ -200,16 +197,30 @@ class ClosedFormSegmenter:
             )
         return torch.tensor(plane, device=self.predictor.device).movedim(2, 0)[None].contiguous()
 
-    def _shown(self, example: Example) -> Shown:
-        labels = example.labels if self.context.kind == "semantic" else np.minimum(example.labels, 1)
-        targets = np.stack([(labels == i) & example.valid for i in self.ids]).astype(np.float32)
+    def _shown(self, example: Example, classes: Labels) -> Shown:
+        targets = np.stack([(classes == i) & example.valid for i in self.ids]).astype(np.float32)
         valid, device = torch.tensor(example.valid), self.predictor.device
         return self._tensor(example.image), torch.tensor(targets, device=device)[None], valid.to(device)[None]
 
 
+def class_maps(context: Context) -> tuple[list[Labels], Splitting | None]:
+    """Class maps (Y, X) of the examples, and, of kind ``instance``, how painted classes become objects."""
+    if context.kind == "semantic":
+        return [e.labels for e in context.examples], None
+    from ..core.splitting import Splitting  # scikit-image, without which training must do
+
+    splitting = Splitting.of(context.examples)
+    return [splitting.classes(e.labels) for e in context.examples], splitting
+
+
 def class_ids(context: Context) -> tuple[int, ...]:
-    """Ids of the classes that are scored; for kind ``instance`` 1 stands for every object."""
-    return context.ids if context.kind == "semantic" else tuple(sorted({min(i, 1) for i in context.ids}))
+    """Ids of the classes that are scored."""
+    return context.ids if context.kind == "semantic" else _ids(class_maps(context)[0], context)
+
+
+def _ids(maps: Sequence[Labels], context: Context) -> tuple[int, ...]:
+    annotated = [classes[e.valid] for e, classes in zip(context.examples, maps, strict=True)]
+    return tuple(sorted({int(i) for classes in annotated for i in np.unique(classes)}))
 
 
 def _mean(opinions: Sequence[Tensor]) -> Tensor:

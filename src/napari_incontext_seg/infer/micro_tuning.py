@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..core.metrics import dice
-from ..core.types import Context, Example, Labels
+from ..core.types import Context, Example
 from ..errors import KeyFileError
 from ..model.losses import FITTED
 from ..model.micro import Micro, closed_form
-from .closed_form import class_ids
+from .closed_form import class_ids, class_maps
 from .guess import standardized
 from .held_out import hold_out
 from .key import Key
@@ -94,7 +94,8 @@ class NetworkTuner:
     def __init__(self, predictor: MicroPredictor, context: Context, seed: int = 0) -> None:
         self.predictor, self.context = predictor, context
         self.ids = class_ids(context)
-        examples = [replace(e, labels=self._classes(e)) for e in context.examples]
+        maps, _ = class_maps(context)
+        examples = [replace(e, labels=classes) for e, classes in zip(context.examples, maps, strict=True)]
         self.held_out = [hold_out(e, (e.labels.shape[0] // 2, e.labels.shape[1] // 2)) for e in examples]
         self.examples = examples
         self.random = np.random.default_rng(seed)
@@ -210,9 +211,6 @@ class NetworkTuner:
         valid = example.valid.copy()
         valid[tile.area] = False
         return replace(example, valid=valid)
-
-    def _classes(self, example: Example) -> Labels:
-        return example.labels if self.context.kind == "semantic" else np.minimum(example.labels, 1)
 
 
 def keyed_network(network: Micro, key: Key) -> TunedNetwork | None:
