@@ -85,13 +85,15 @@ def run_predictor(data: AnnotatedSet, predictor: Predictor) -> Outcome:
 
 
 class TunedPredictor:
-    """Binding tunes ``predictor`` on the examples for ``seconds``; what came of it is said on standard error."""
+    """Binding tunes ``predictor`` on the examples for ``steps``, or for `TUNING_SECONDS` if None; what came of it is
+    said on standard error."""
 
-    def __init__(self, predictor: Predictor, seconds: float = TUNING_SECONDS) -> None:
-        self.name, self.digest, self.predictor, self.seconds = predictor.name, predictor.digest, predictor, seconds
+    def __init__(self, predictor: Predictor, steps: int | None = None) -> None:
+        self.name, self.digest, self.predictor, self.steps = predictor.name, predictor.digest, predictor, steps
 
     def bind(self, context: Context) -> Segmenter:
-        key = tune(self.predictor, context, seconds=self.seconds, say=partial(print, file=sys.stderr))
+        seconds = TUNING_SECONDS if self.steps is None else None
+        key = tune(self.predictor, context, seconds=seconds, steps=self.steps, say=partial(print, file=sys.stderr))
         return apply_key(self.predictor, key).bind(context)
 
 

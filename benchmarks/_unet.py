@@ -60,8 +60,8 @@ def _block(channels: int, width: int) -> nn.Sequential:
 
 
 class UNetPredictor:
-    """Binding trains a `UNet` for ``seconds``. It sees the image and, as further channels, the guess's scores: those
-    held out on the examples."""
+    """Binding trains a `UNet` for ``seconds`` of work. It sees the image and, as further channels, the guess's scores:
+    those held out on the examples."""
 
     name, digest = "unet", "unet-1"
 
@@ -105,7 +105,10 @@ def _inputs(image: Tensor, scores: Tensor, guess: Guess) -> Tensor:
 
 
 def train(shown: list[tuple[Tensor, Tensor]], classes: int, channels: int, seconds: float) -> UNet:
-    """Train for ``seconds`` on crops of inputs (1, C + K, H, W), of which ``channels`` are image, and classes."""
+    """Train for ``seconds`` of `THREADS` cores' work, however busy the machine is.
+
+    Shown are crops of inputs (1, C + K, H, W), of which ``channels`` are image, and classes.
+    """
     with _threads(THREADS), torch.random.fork_rng():
         torch.manual_seed(0)
         network = UNet(shown[0][0].shape[1], classes)
@@ -113,8 +116,8 @@ def train(shown: list[tuple[Tensor, Tensor]], classes: int, channels: int, secon
         optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=1e-3)
         counts = torch.stack([(c == k).sum() for _, c in shown for k in range(classes)]).view(-1, classes).sum(0)
         balance = counts.clamp_min(1).float().rsqrt()
-        start = time.perf_counter()
-        while (spent := (time.perf_counter() - start) / seconds) < 1:
+        start = time.process_time()
+        while (spent := (time.process_time() - start) / (seconds * THREADS)) < 1:
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * spent)) / 2
             inputs, targets = (torch.cat(parts) for parts in zip(*_crops(shown, channels, classes), strict=True))
             optimizer.zero_grad()

@@ -11,7 +11,8 @@ By default: `model`, the default predictor; `guess`, the closed form that it sta
 scikit-image's features; `copy`, the example's labels. `--methods all` adds what takes minutes a set: `fast` and `best`,
 the model at those qualities; `blocks`, the model with its transformer blocks zeroed; `tuned`, the model tuned on the
 example for 60 s; `unet`, a plain U-Net trained from nothing on the example for 60 s on two threads, with the guess as
-further input. Such seconds are part of `bind_seconds`.
+further input. Such seconds are part of `bind_seconds`. On a busy machine tune for `--tuning-steps 240`, which is about
+what 60 s on two cores at rest allow; the U-Net goes by the processor's time.
 
 Designs are chosen on five sets alone, so the other eight stand apart, and so do the two videos (`davis_*`).
 `slice_spearman` compares slice confidence with Dice over the scored frames, `pixel_auroc` is how well low confidence
@@ -46,13 +47,13 @@ QUICK = ("guess", "model", "rf", "copy")
 AUROC_PIXELS = 200_000
 
 
-def run(method: str, data: AnnotatedSet) -> Outcome:
+def run(method: str, data: AnnotatedSet, tuning_steps: int | None = None) -> Outcome:
     if method in ("copy", "rf"):
         return {"copy": run_copy, "rf": run_forest}[method](data)
-    return run_predictor(data, predictor(method))
+    return run_predictor(data, predictor(method, tuning_steps))
 
 
-def predictor(method: str) -> Any:
+def predictor(method: str, tuning_steps: int | None = None) -> Any:
     """What `run_predictor` runs for ``method``; Any, as what a model can do beyond a `Predictor` is for it to say."""
     if method in ("guess", "unet"):
         return GuessPredictor() if method == "guess" else UNetPredictor()
@@ -60,15 +61,15 @@ def predictor(method: str) -> Any:
     if method == "blocks":
         return model.without_blocks()
     if method == "tuned":
-        return TunedPredictor(model)
+        return TunedPredictor(model, tuning_steps)
     return model if method == "model" else load_predictor("auto", quality=method)
 
 
-def measure(method: str, data: AnnotatedSet) -> dict[str, Any]:
+def measure(method: str, data: AnnotatedSet, tuning_steps: int | None = None) -> dict[str, Any]:
     """One row of the table."""
     _reset_peak()
     try:
-        outcome = run(method, data)
+        outcome = run(method, data, tuning_steps)
         mean, each = data.score(outcome.predicted)
     except Exception as error:  # whatever it is, the other sets are still worth knowing
         return failure(data.name, data.kind, method, error)
@@ -80,7 +81,9 @@ def measure(method: str, data: AnnotatedSet) -> dict[str, Any]:
     return row | confidence_figures(data, outcome, each) | object_figures(data, outcome, method)
 
 
-def measure_all(folder: Path, methods: list[str], same: dict[str, str]) -> list[dict[str, Any]]:
+def measure_all(
+    folder: Path, methods: list[str], same: dict[str, str], tuning_steps: int | None = None
+) -> list[dict[str, Any]]:
     """A row for each method on one set; ``same`` says whose row a method shares."""
     try:
         data = AnnotatedSet.read(folder)
@@ -89,7 +92,7 @@ def measure_all(folder: Path, methods: list[str], same: dict[str, str]) -> list[
     rows: dict[str, dict[str, Any]] = {}
     for method in methods:
         shared = rows.get(same.get(method, ""))
-        rows[method] = shared | {"method": method} if shared else measure(method, data)
+        rows[method] = shared | {"method": method} if shared else measure(method, data, tuning_steps)
         print(line(rows[method]), flush=True)
     return list(rows.values())
 
@@ -158,6 +161,7 @@ def main() -> int:
     parser.add_argument("data", type=Path)
     parser.add_argument("sets", nargs="*")
     parser.add_argument("--methods", default=",".join(QUICK), help=f"all, or some of {','.join(METHODS)}")
+    parser.add_argument("--tuning-steps", type=int, help="tune for so many steps instead of 60 s")
     parser.add_argument("--json", type=Path, help="write all figures here, after each set")
     parser.add_argument("--markdown", type=Path, help="write the tables here, after each set")
     args = parser.parse_args()
@@ -174,7 +178,7 @@ def main() -> int:
     for folder in folders:
         if args.sets and folder.name not in args.sets:
             continue
-        report["rows"] += measure_all(folder, sorted(methods, key=METHODS.index), same)
+        report["rows"] += measure_all(folder, sorted(methods, key=METHODS.index), same, args.tuning_steps)
         if args.json:
             figures = {"means": summary(report["rows"]), "wins": wins(report["rows"])}
             args.json.write_text(json.dumps(report | figures, indent=1) + "\n")

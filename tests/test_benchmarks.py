@@ -26,7 +26,7 @@ def unet(monkeypatch):
     import _unet
 
     clock = count()
-    monkeypatch.setattr(_unet, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    monkeypatch.setattr(_unet, "time", SimpleNamespace(process_time=lambda: float(next(clock))))
     monkeypatch.setattr(_unet, "CROP", 32)
     monkeypatch.setattr(_unet, "THREADS", 1)  # what is so small only waits for others
     return _unet
@@ -113,7 +113,7 @@ def test_all_methods_are_run_when_asked_and_one_that_fails_is_named(monkeypatch,
     import quality
 
     write_set(tmp_path / "data" / "set")
-    monkeypatch.setattr(quality, "predictor", lambda method: 1 / 0 if method == "tuned" else ThresholdPredictor())
+    monkeypatch.setattr(quality, "predictor", lambda method, *_: 1 / 0 if method == "tuned" else ThresholdPredictor())
     table = tmp_path / "table.md"
     monkeypatch.setattr(
         sys, "argv", ["quality.py", str(tmp_path / "data"), "--methods", "all", "--markdown", str(table)]
@@ -138,7 +138,7 @@ def test_the_worst_frames_are_drawn_each_once(monkeypatch, tmp_path, capsys):
 
     for name in ("a", "b"):
         write_set(tmp_path / "data" / name)
-    monkeypatch.setattr(quality, "predictor", lambda method: (Inverted if method == "model" else ThresholdPredictor)())
+    monkeypatch.setattr(quality, "predictor", lambda name, *_: (Inverted if name == "model" else ThresholdPredictor)())
     out = tmp_path / "worst.png"
     monkeypatch.setattr(sys, "argv", ["worst_cases.py", str(tmp_path / "data"), "--out", str(out), "--count", "2"])
     worst_cases.main()

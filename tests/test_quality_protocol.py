@@ -17,7 +17,7 @@ def quality(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import quality
 
-    monkeypatch.setattr(quality, "predictor", lambda method: ThresholdPredictor())
+    monkeypatch.setattr(quality, "predictor", lambda method, *_: ThresholdPredictor())
     return quality
 
 
