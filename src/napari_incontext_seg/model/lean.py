@@ -18,11 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import Block, PanelAttention, one_hot_places, relative_table
+from .layers import Block, relative_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+UPPER, LOWER = 0, 1  # halves of a canvas
 ROWS = 8192  # tokens that pass an MLP at once: bounds its hidden layer
 
 
@@ -47,23 +48,34 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Projected:
-    """A panel's queries, keys and values, relative positions included.
+class Queries:
+    """Queries of a panel, and what relative positions add to their scores.
 
     Parameters
     ----------
-    same, other
-        (rows, heads, tokens, extended width) queries to keys of the same panel, and of the canvas's other panel.
-    keys
-        (rows, heads, tokens, extended width)
-    values
-        (rows, heads, head width, tokens)
+    scaled
+        (rows, heads, tokens, head width) divided by the root of the head's width.
+    by_row, by_column
+        (rows, heads, tokens, 2 * Y) and (..., X): what is added for keys of each row of the canvas, and of each column.
+        None without relative positions.
     """
 
-    same: Tensor
-    other: Tensor
-    keys: Tensor
-    values: Tensor
+    scaled: Tensor
+    by_row: Tensor | None
+    by_column: Tensor | None
+
+    def last(self, count: int) -> Queries:
+        """The last few."""
+        cut = (None if t is None else t[:, :, -count:] for t in (self.scaled, self.by_row, self.by_column))
+        return Queries(*cut)  # type: ignore[arg-type]  # scaled is there
+
+    def bias(self, row: int, head: int, half: int) -> Tensor | None:
+        """What is added to the scores for a panel, the canvas's upper (0) or lower (1) half: (tokens, Y * X)."""
+        if self.by_row is None or self.by_column is None:
+            return None
+        height = self.by_row.shape[-1] // 2
+        rows = self.by_row[row, head, :, half * height : (half + 1) * height]
+        return (rows[:, :, None] + self.by_column[row, head, :, None]).flatten(1)
 
 
 def advance_(block: Block, panels: Tensor, *, last: bool = False, frozen: tuple[Tensor, Tensor] | None = None) -> None:
@@ -93,9 +105,8 @@ def keys_and_values(block: Block, panels: Tensor) -> tuple[Tensor, Tensor]:
     """Keys and values that a block makes of the examples of ``panels``, as `advance_` takes them."""
     if panels.device.type != "cpu":
         return block.attn.keys_and_values(block.norm1(panels[:, :-1]))
-    made = [_project(block, panels[:, k].flatten(1, 2), half=0) for k in range(panels.shape[1] - 1)]
-    keys = torch.stack([projected.keys[..., : block.attn.head_width] for projected in made], dim=1)
-    return keys, torch.stack([projected.values for projected in made], dim=1)
+    made = [_project(block, panels[:, k].flatten(1, 2), UPPER) for k in range(panels.shape[1] - 1)]
+    return torch.stack([keys for _, keys, _ in made], dim=1), torch.stack([values for *_, values in made], dim=1)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
@@ -119,22 +130,21 @@ def _onednn() -> Callable[..., Tensor] | None:
 def _advance_panels_(block: Block, panels: Tensor, last: bool, frozen: tuple[Tensor, Tensor] | None) -> None:
     columns, flat = panels.shape[3], panels.flatten(2, 3)
     query, num_examples = flat[:, -1], flat.shape[1] - 1 if frozen is None else frozen[0].shape[1]
-    own = _project(block, query, half=1)
-    itself = _look(own.same, own.keys, own.values)
+    asking, own_keys, own_values = _project(block, query, LOWER)
+    itself = _look(asking, own_keys, own_values, LOWER)
     mean: Tensor | None = None
     for k in range(num_examples):
-        if frozen is None:
-            example = _project(block, flat[:, k], half=0)
-            keys, values = example.keys, example.values
-            if not last or k == 0:
-                tokens = slice(-columns, None) if last else slice(None)
-                seen = _look(example.same[:, :, tokens], keys, values)
-                _finish_(
-                    block, flat[:, k, tokens], seen.with_panel(_look(example.other[:, :, tokens], own.keys, own.values))
-                )
+        if frozen is not None:
+            keys, values = frozen[0][:, k], frozen[1][:, k]
         else:
-            keys, values = _placed(block.attn, frozen[0][:, k]), frozen[1][:, k]
-        canvas = itself.with_panel(_look(own.other, keys, values))
+            example = flat[:, k]
+            looking, keys, values = _project(block, example, UPPER)
+            if last:
+                example, looking = example[:, -columns:], looking.last(columns)
+            if not last or k == 0:
+                across = _look(looking, own_keys, own_values, LOWER)
+                _finish_(block, example, _look(looking, keys, values, UPPER).with_panel(across))
+        canvas = itself.with_panel(_look(asking, keys, values, UPPER))
         mean = canvas if mean is None else mean.add_(canvas)
     assert mean is not None  # K is at least 1
     _finish_(block, query, mean.div_(num_examples))
@@ -149,59 +159,48 @@ def _finish_(block: Block, tokens: Tensor, attended: Tensor) -> None:
             part.add_(linear(hidden, block.mlp.fc2.weight, block.mlp.fc2.bias))
 
 
-def _project(block: Block, tokens: Tensor, half: int) -> Projected:
-    """Queries, keys and values of one panel (rows, tokens, channels), the canvas's upper (0) or lower (1) half."""
+def _project(block: Block, tokens: Tensor, half: int) -> tuple[Queries, Tensor, Tensor]:
+    """Queries, keys and values of one panel (rows, tokens, channels), the canvas's upper (0) or lower (1) half.
+
+    Keys are (rows, heads, tokens, head width), values (rows, heads, head width, tokens).
+    """
     attention = block.attn
     mixed = linear(_normed(block.norm1, tokens), attention.qkv.weight, attention.qkv.bias)
     query, key, value = mixed.view(*mixed.shape[:2], 3, attention.num_heads, -1).unbind(2)
-    values = value.permute(0, 2, 3, 1).contiguous()
-    scaled = (query * attention.head_width**-0.5).transpose(1, 2)
-    keys = _placed(attention, key.transpose(1, 2))
+    keys, values = key.transpose(1, 2).contiguous(), value.permute(0, 2, 3, 1).contiguous()
+    scaled = (query * attention.head_width**-0.5).transpose(1, 2).contiguous()
     if not attention.relative_positions:
-        return Projected(scaled.contiguous(), scaled.contiguous(), keys, values)
-    here, there, columns = _relative_terms(attention, query, half)
-    return Projected(
-        torch.cat([scaled, here, columns], dim=-1), torch.cat([scaled, there, columns], dim=-1), keys, values
-    )
-
-
-def _placed(attention: PanelAttention, keys: Tensor) -> Tensor:
-    """Keys (rows, heads, tokens, head width) of a panel with their row and column, if positions count."""
-    if not attention.relative_positions:
-        return keys.contiguous()
-    height, width = attention.canvas_grid[0] // 2, attention.canvas_grid[1]
-    return torch.cat([keys, one_hot_places(height, width, keys).expand(*keys.shape[:2], -1, -1)], dim=-1)
-
-
-def _relative_terms(attention: PanelAttention, query: Tensor, half: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What queries (rows, tokens, heads, head width) add for every row of keys, and every column.
-
-    Returns the terms of rows of the same panel and of the other one, (rows, heads, tokens, Y) each, and of columns,
-    (rows, heads, tokens, X).
-    """
+        return Queries(scaled, None, None), keys, values
     height, width = attention.canvas_grid[0] // 2, attention.canvas_grid[1]
     on_grid = query.reshape(query.shape[0], height, width, *query.shape[2:])
-    table = relative_table(attention.rel_pos_h, 2 * height)[half * height : (half + 1) * height]
-    by_row = torch.einsum("nyxhc,yjc->nhyxj", on_grid, table).flatten(2, 3)
+    rows = relative_table(attention.rel_pos_h, 2 * height)[half * height : (half + 1) * height]
+    by_row = torch.einsum("nyxhc,yjc->nhyxj", on_grid, rows).flatten(2, 3)
     by_column = torch.einsum("nyxhc,xjc->nhyxj", on_grid, relative_table(attention.rel_pos_w, width)).flatten(2, 3)
-    upper, lower = torch.split(by_row, height, dim=-1)
-    return (lower, upper, by_column) if half else (upper, lower, by_column)
+    return Queries(scaled, by_row, by_column), keys, values
 
 
-def _look(queries: Tensor, keys: Tensor, values: Tensor) -> Seen:
+def _look(queries: Queries, keys: Tensor, values: Tensor, half: int) -> Seen:
     """Attention to one panel; head by head, so that no more than (tokens, tokens) scores are held."""
-    rows, heads, tokens, _ = queries.shape
-    seen = queries.new_empty(rows, tokens, heads, values.shape[2])
-    weight = queries.new_empty(rows, tokens, heads, 1)
+    rows, heads, tokens, _ = queries.scaled.shape
+    seen = keys.new_empty(rows, tokens, heads, values.shape[2])
+    weight = keys.new_empty(rows, tokens, heads, 1)
     for row in range(rows):
         for head in range(heads):
-            scores = linear(queries[row, head], keys[row, head])
+            scores = _product(queries.scaled[row, head], keys[row, head], queries.bias(row, head, half))
             largest = scores.amax(dim=-1, keepdim=True)
             shares = scores.softmax(dim=-1)
             seen[row, :, head] = linear(shares, values[row, head])
             # the largest share is 1 over the sum of exponentials
             weight[row, :, head] = largest - shares.amax(dim=-1, keepdim=True).log_()
     return Seen(seen, weight)
+
+
+def _product(x: Tensor, y: Tensor, added: Tensor | None) -> Tensor:
+    """``x @ y.T + added``, of matrices."""
+    if added is None or _onednn() is None or x.dtype != torch.float32:
+        return linear(x, y) if added is None else torch.addmm(added, x, y.mT)
+    product: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, added, y, None, "add")
+    return product
 
 
 def _normed(norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
