@@ -84,6 +84,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         "Confidence, rho / AUROC: how well it orders slices by Dice, and how well it finds wrong pixels:",
         "\n".join(_table([r for r in rows if "pixel_auroc" in r], _confidence)),
         *_objects([r for r in rows if "ap50" in r]),
+        *_volumes(report.get("volumes", [])),
         "\n".join(f"- failed, so counted as 0: {f}" for f in failed),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -133,6 +134,14 @@ def _memory(rows: Sequence[Row]) -> str:
     held = {m: [r["peak_mb"] for r in rows if r["method"] == m and r.get("peak_mb")] for m in _unique(rows, "method")}
     most = ", ".join(f"`{method}` {max(megabytes)}" for method, megabytes in held.items() if megabytes)
     return f"Most memory that the process held, whoever left it there, in MB: {most}." if most else ""
+
+
+def _volumes(rows: Sequence[Row]) -> list[str]:
+    """The table of 3-D objects."""
+    if not rows:
+        return []
+    table = _table(rows, lambda row: "failed" if "error" in row else f"{row['ap50']:.3f} / {row['ap75']:.3f}")
+    return ["Average precision of 3-D objects at IoU 0.5 / 0.75:", "\n".join(table)]
 
 
 def _objects(rows: Sequence[Row]) -> list[str]:

@@ -69,7 +69,8 @@ def follow_forest(data: AnnotatedSet) -> Followed:
 def split_by_distance(mask: NDArray[np.bool_], radius: float, least: float) -> Plane:
     """Objects of a mask: a watershed from the peaks of the distance to background, small ones dropped."""
     distance = ndimage.distance_transform_edt(mask)
-    peaks = peak_local_max(distance, min_distance=max(1, round(radius / 2)), labels=mask.astype(int))
+    apart = max(1, round(radius / 2))
+    peaks = peak_local_max(distance, min_distance=apart, labels=mask.astype(int), exclude_border=False)
     markers = np.zeros(mask.shape, int)
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     labels = watershed(-distance, markers, mask=mask)

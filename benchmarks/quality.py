@@ -17,8 +17,9 @@ what 60 s on two cores at rest allow; the U-Net goes by the processor's time.
 Designs are chosen on five sets alone, so the other eight stand apart, and so do the two videos (`davis_*`).
 `slice_spearman` compares slice confidence with Dice over the scored frames, `pixel_auroc` is how well low confidence
 finds wrong pixels. Where labels are objects, `ap50` and `ap75` are the mean over frames of TP / (TP + FP + FN) at IoU
-0.5 and 0.75; the forest's mask is cut into objects by a watershed of the distance to background. A set that fails
-scores 0, and the script exits 1.
+0.5 and 0.75; the forest's mask is cut into objects by a watershed of the distance to background. Stacks of 3-D objects
+(labels that are objects, or ``instances.tif``) are scored in 3-D besides: ours linked through z, the forest's by a
+watershed of the volume. A set that fails scores 0, and the script exits 1.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from _report import HEADER, line, markdown, summary, wins
 from _sets import AnnotatedSet
 from _tracking import split_by_distance
 from _unet import UNetPredictor
+from _volumes import measure_volume
 
 from napari_incontext_seg.core.metrics import auroc, object_overlaps, precision_of_overlaps, spearman
 from napari_incontext_seg.infer.closed_form import GuessPredictor
@@ -172,6 +174,7 @@ def main() -> int:
         parser.error(f"no such set or method: {', '.join(sorted(unknown)) or args.data}")
     model = predictor("model")
     report: dict[str, Any] = {"commit": commit(), "checkpoint": model.digest, "model": model.name, "rows": []}
+    report["volumes"] = []
     # while the default predictor is the closed form, its figures need not be made twice
     same = {"model": "guess"} if model.name == "guess" and "guess" in methods else {}
     print(HEADER)
@@ -179,16 +182,19 @@ def main() -> int:
         if args.sets and folder.name not in args.sets:
             continue
         report["rows"] += measure_all(folder, sorted(methods, key=METHODS.index), same, args.tuning_steps)
+        report["volumes"] += measure_volume(folder, methods, model)
         if args.json:
             figures = {"means": summary(report["rows"]), "wins": wins(report["rows"])}
             args.json.write_text(json.dumps(report | figures, indent=1) + "\n")
         if args.markdown:
             args.markdown.write_text(markdown(report))
+    for row in report["volumes"]:
+        print(f"{row['dataset']:24s} in 3-D      {row['method']:6s} AP50 {row['ap50']:.3f}   AP75 {row['ap75']:.3f}")
     for method, means in summary(report["rows"]).items():
         print(f"{method:6s}", "   ".join(f"{group} {mean:.4f}" for group, mean in means.items()))
     for method, won in wins(report["rows"]).items():
         print(f"{method:6s}", "   ".join(f"{name} {value}" for name, value in won.items()))
-    failed = [f"{r['dataset']} ({r['method']})" for r in report["rows"] if "error" in r]
+    failed = [f"{r['dataset']} ({r['method']})" for r in report["rows"] + report["volumes"] if "error" in r]
     if failed:
         print("failed:", ", ".join(failed), file=sys.stderr)
     return 1 if failed else 0

@@ -109,3 +109,17 @@ def test_means_are_given_for_stills_design_sets_others_and_videos(quality):
         for name, d in (("drive_vessels", 0.2), ("acdc", 0.6), ("davis_camel", 0.9))
     ]
     assert quality.summary(rows) == {"rf": {"stills (2)": 0.4, "design (1)": 0.2, "others (1)": 0.6, "videos (1)": 0.9}}
+
+
+def test_stacks_of_objects_are_scored_in_3d_and_others_are_not(quality, tmp_path, monkeypatch):
+    write_set(tmp_path / "data" / "volume", kind="stack", label_kind="instance", frames=5)
+    write_set(tmp_path / "data" / "video", frames=5)
+    walls = write_set(tmp_path / "data" / "walls", kind="stack", label_kind="semantic", frames=5)
+    tifffile.imwrite(walls / "instances.tif", tifffile.imread(walls / "labels.tif") + 1)  # no background
+    out, data = tmp_path / "out.json", str(tmp_path / "data")
+    monkeypatch.setattr(sys, "argv", ["quality.py", data, "--methods", "model,rf", "--json", str(out)])
+    quality.main()
+    rows = {(r["dataset"], r["method"]): r for r in json.loads(out.read_text())["volumes"]}
+    assert rows.keys() == {(name, method) for name in ("volume", "walls") for method in ("model", "rf")}
+    assert rows["volume", "model"]["ap50"] == 1
+    assert rows["walls", "rf"]["true"] == 2
