@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from napari_incontext_seg.core.types import Context, Example
-from napari_incontext_seg.errors import ModelError
+from napari_incontext_seg.errors import DegradedDataWarning, ModelError
 from napari_incontext_seg.infer.painting import SegGptPredictor, vote
 from napari_incontext_seg.model.config import SegGptConfig
 from napari_incontext_seg.model.registry import create_model
@@ -20,17 +20,24 @@ class BrightnessNetwork(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.calls = []
+        self.shown, self.painted, self.frozen = [], [], []
+        self.room = 10**6  # queries that fit into memory
 
-    def forward(self, query, images, targets, *, seg_type, ensemble, query_target=None, mask=None):
-        self.calls.append({"examples": images.shape[1], "seg_type": seg_type, "ensemble": ensemble, "mask": mask})
+    def show(self, images, targets, *, seg_type, ensemble, query_target=None, mask=None):
+        self.shown.append({"examples": images.shape[1], "seg_type": seg_type, "ensemble": ensemble, "mask": mask})
         shown, colours = (denormalize(t)[0].permute(1, 0, 2, 3).flatten(1) for t in (images, targets))
         level = (shown[0] * 7.99).long()
-        table = torch.stack(
-            [colours[:, level == k].mean(1) if (level == k).any() else torch.zeros(3) for k in range(8)]
-        )
-        painted = table[(denormalize(query)[0, 0] * 7.99).long()].permute(2, 0, 1)
-        return normalize(painted)[None]
+        return torch.stack([colours[:, level == k].mean(1) if (level == k).any() else torch.zeros(3) for k in range(8)])
+
+    def freeze(self, query, shown):
+        self.frozen.append(query)
+        return shown
+
+    def paint(self, query, shown):
+        if len(query) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.painted.append(len(query))
+        return normalize(shown[(denormalize(query)[:, 0] * 7.99).long()].permute(0, 3, 1, 2))
 
 
 def scene(shape, ids, radius=9, seed=0):
@@ -63,7 +70,7 @@ def test_small_objects_are_painted_in_tiles_that_join_seamlessly():
     image = (image > 0).astype(np.float32)
     p = predictor()
     segmentation = p.bind(Context((Example(image, labels),)))(image)
-    assert len(p.network.calls) > 9
+    assert len(p.network.painted) > 9
     assert (segmentation.labels == labels).mean() > 0.999
 
 
@@ -71,7 +78,7 @@ def test_large_objects_are_painted_in_one_window():
     image, labels = scene((256, 256), [3], radius=60)
     p = predictor()
     segmentation = p.bind(Context((Example(image, labels),)))(image)
-    assert len(p.network.calls) == 1
+    assert len(p.network.painted) == 1
     assert (segmentation.labels == labels).mean() > 0.98
 
 
@@ -84,7 +91,7 @@ def test_many_labels_are_painted_in_several_passes():
     labels[60:, :33] = np.arange(8, 41)  # the other ids, a few pixels each, on the dark ground
     p = predictor()
     segmentation = p.bind(Context((Example(image, labels),)))(image)
-    assert len(p.network.calls) == 4  # 40 ids, at most 13 objects a pass
+    assert len(p.network.painted) == 4  # 40 ids, at most 13 objects a pass
     assert all((segmentation.labels[k * 8 + 3] == k + 1).all() for k in range(7))
 
 
@@ -94,7 +101,7 @@ def test_instance_kind_is_told_to_the_network_and_gives_each_component_an_id():
     labels = (image[..., 0] > 0).astype(int)
     p = predictor()
     segmentation = p.bind(Context((Example(image, labels),), "instance"))(image)
-    assert p.network.calls[0]["seg_type"] == "instance"
+    assert p.network.shown[0]["seg_type"] == "instance"
     assert set(np.unique(segmentation.labels)) == {0, 1, 2}
 
 
@@ -105,7 +112,7 @@ def test_any_number_of_objects_is_painted_in_one_pass():
     image = (labels > 0).astype(np.float32)[..., None]
     p = predictor()
     segmentation = p.bind(Context((Example(image, labels),), "instance"))(image)
-    assert len(p.network.calls) == 1
+    assert len(p.network.painted) == 1
     assert segmentation.labels.max() == 64
 
 
@@ -115,7 +122,7 @@ def test_pixels_that_were_not_annotated_are_hidden_from_the_network():
     valid[:, 32:] = True
     p = predictor()
     p.bind(Context((Example(image, labels, valid),)))(image)
-    mask = p.network.calls[0]["mask"].reshape(2, 4, 4)
+    mask = p.network.shown[0]["mask"].reshape(2, 4, 4)
     assert mask[0, :, :2].all()
     assert not mask[0, :, 2:].any()
     assert mask[1].all()
@@ -128,8 +135,8 @@ def test_ensembles(ensemble, examples, told):
     pairs = [scene((64, 64), [1], radius=20, seed=s) for s in range(3)]
     p = predictor(ensemble=ensemble)
     segmentation = p.bind(Context(tuple(Example(*pair) for pair in pairs)))(pairs[0][0])
-    assert p.network.calls[0]["examples"] == examples
-    assert p.network.calls[0]["ensemble"] == told
+    assert p.network.shown[0]["examples"] == examples
+    assert p.network.shown[0]["ensemble"] == told
     assert (segmentation.labels == pairs[0][1]).mean() > 0.98
 
 
@@ -137,7 +144,7 @@ def test_recolourings_vote_and_show_where_they_disagree():
     image, labels = scene((64, 64), [1, 2], radius=15)
     p = predictor(recolourings=3)
     segmentation = p.bind(Context((Example(image, labels),)))(image)
-    assert len(p.network.calls) == 3
+    assert len(p.network.painted) == 3
     np.testing.assert_array_equal(segmentation.labels, labels)
     assert segmentation.disagreement.max() == 0
 
@@ -167,6 +174,60 @@ def test_a_real_network_runs_from_end_to_end_and_repeats_itself():
     assert first.labels.shape == (90, 70)
     assert set(np.unique(first.labels)) <= {0, 1, 2}
     np.testing.assert_array_equal(first.confidence, second.confidence)
+
+
+def test_examples_are_taken_in_once_a_stack():
+    image, labels = scene((64, 64), [1, 2], radius=15)
+    p = predictor(recolourings=2)
+    segment = p.bind(Context((Example(image, labels),)))
+    for seed in range(3):
+        segment(scene((64, 64), [1, 2], seed=seed)[0])
+    segment(scene((50, 64), [1, 2], radius=15)[0])
+    assert (len(p.network.shown), len(p.network.painted)) == (4, 8)  # twice for each shape of planes
+
+
+def test_several_planes_are_painted_at_once_as_they_are_alone():
+    image, labels = scene((150, 100), [1, 2, 1], radius=6)
+    planes = [scene((150, 100), [1, 2, 1], radius=6, seed=s)[0] for s in range(3)]
+    alone, together = predictor(), predictor()
+    together.at_once.size = 5
+    context = Context((Example(image, labels),))
+    many = together.bind(context).many(planes)
+    for plane, segmentation in zip(planes, many, strict=True):
+        expected = alone.bind(context)(plane)
+        np.testing.assert_array_equal(segmentation.labels, expected.labels)
+        np.testing.assert_array_equal(segmentation.confidence, expected.confidence)
+    tiles = sum(together.network.painted)
+    assert tiles == sum(alone.network.painted) > 5
+    assert max(together.network.painted) == 5
+
+
+def test_when_the_gpu_has_too_little_memory_fewer_are_painted_at_once_and_that_is_said():
+    image, labels = scene((64, 64), [1], radius=20)
+    p = predictor()
+    p.at_once.size, p.network.room = 8, 3
+    segment = p.bind(Context((Example(image, labels),)))
+    with pytest.warns(DegradedDataWarning, match=r"at most (4|2) windows at a time"):
+        many = segment.many([image] * 7)
+    assert len(many) == 7
+    assert all((segmentation.labels == labels).mean() > 0.98 for segmentation in many)
+    assert p.network.painted == [2, 2, 2, 1]
+    assert segment.at_once == 2  # for the rest of the run
+    p.network.room = 0
+    with pytest.warns(DegradedDataWarning), pytest.raises(torch.OutOfMemoryError):
+        segment(image)
+
+
+def test_an_approximate_predictor_freezes_the_examples_with_the_first_plane_and_says_so():
+    image, labels = scene((64, 64), [1], radius=20)
+    p = predictor(approximate=True)
+    segment = p.bind(Context((Example(image, labels),)))
+    first = segment(image)
+    segment(scene((64, 64), [1], seed=4)[0])
+    assert len(p.network.frozen) == 1
+    np.testing.assert_allclose(denormalize(p.network.frozen[0])[0, 0], image[..., 0], atol=1e-5)
+    assert first.provenance["approximate"] is True
+    assert "approximate" not in predictor().bind(segment.context)(image).provenance
 
 
 @pytest.mark.parametrize(

@@ -218,3 +218,50 @@ def test_an_empty_slice_is_never_all_that_is_shown(select):
     steps = list(propagate(s, annotations, predictor, num_examples=1, select=select))
     assert len(steps) == 6
     assert all(context.ids == (0, 7) for context in predictor.contexts)
+
+
+class SeveralAtOnce(ThresholdPredictor):
+    """Likes three planes at a time."""
+
+    def bind(self, context):
+        one = super().bind(context)
+
+        class Segmenter:
+            at_once = 3
+
+            def __call__(self, plane):
+                return self.many([plane])[0]
+
+            def many(_, planes):
+                self.sizes.append(len(planes))
+                return [one(plane) for plane in planes]
+
+        return Segmenter()
+
+    sizes: list[int]
+
+
+def test_planes_that_do_not_need_each_other_are_painted_several_at_once_in_the_same_order():
+    s = image(9)
+    predictor = SeveralAtOnce()
+    predictor.sizes = []
+    given = {4: truth(s, 4)}
+    steps, expected = list(propagate(s, given, predictor)), list(propagate(s, given, ThresholdPredictor()))
+    assert [step.position for step in steps] == [step.position for step in expected]
+    assert [step.annotated for step in steps] == [step.annotated for step in expected]
+    for step, other in zip(steps, expected, strict=True):
+        np.testing.assert_array_equal(step.segmentation.labels, other.segmentation.labels)
+    assert predictor.sizes == [3, 3, 2]
+    predictor.sizes.clear()
+    list(propagate(s, given, predictor, memory=1))
+    assert set(predictor.sizes) == {1}  # each needs the one before
+
+
+def test_with_another_choice_of_examples_a_new_portion_begins():
+    s = image(8)
+    predictor = SeveralAtOnce()
+    predictor.sizes = []
+    steps = list(propagate(s, {0: truth(s, 0), 7: truth(s, 7)}, predictor, num_examples=1))
+    assert len(steps) == 8
+    assert sum(predictor.sizes) == 6
+    assert max(predictor.sizes) == 3

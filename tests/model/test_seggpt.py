@@ -10,7 +10,7 @@ import torch
 from seggpt_reference import SMALL, TOLERANCE, difference, prompts, randomise
 
 from napari_incontext_seg.errors import InputError, ModelError
-from napari_incontext_seg.model import VARIANTS, SegGpt, SegGptConfig, create_model
+from napari_incontext_seg.model import VARIANTS, SegGpt, SegGptConfig, create_model, lean, seggpt
 from napari_incontext_seg.model.seggpt import denormalize, normalize, spatial_ensemble
 
 
@@ -65,6 +65,93 @@ def test_a_guess_on_the_query_can_be_shown(model):
     assert difference(model(query, images, targets, query_target=guess, mask=hidden), painted) < TOLERANCE
 
 
+@pytest.mark.parametrize("ensemble", ["none", "feature"])
+@pytest.mark.parametrize("relative_positions", [True, False])
+def test_without_gradients_the_numbers_are_the_same(ensemble, relative_positions):
+    """That path is another one: in place, panel by panel, its products by oneDNN where there is that."""
+    model = randomise(SegGpt(replace(SMALL, relative_positions=relative_positions)))
+    query, images, targets = prompts(SMALL, batch=2, num_examples=3)
+    with_gradients = model(query, images, targets, ensemble=ensemble)
+    assert with_gradients.requires_grad
+    with torch.inference_mode():
+        assert difference(model(query, images, targets, ensemble=ensemble), with_gradients.detach()) < TOLERANCE
+
+
+@torch.inference_mode()
+def test_where_there_is_no_onednn_the_numbers_are_the_same(model, monkeypatch):
+    query, images, targets = prompts(SMALL, batch=1, num_examples=2)
+    usual = model(query, images, targets, ensemble="feature")
+    monkeypatch.setattr(lean, "_onednn", lambda: None)
+    assert difference(model(query, images, targets, ensemble="feature"), usual) < TOLERANCE
+
+
+@torch.inference_mode()
+def test_what_is_decoded_in_strips_is_seamless(model, monkeypatch):
+    query, images, targets = prompts(SMALL, batch=2, num_examples=2)
+    whole = model(query, images, targets)
+    for rows in (1, 2, 3):
+        monkeypatch.setattr(seggpt, "DECODED", rows)
+        assert difference(model(query, images, targets), whole) < TOLERANCE
+
+
+@pytest.mark.parametrize("ensemble", ["none", "feature"])
+@torch.inference_mode()
+def test_examples_are_taken_in_once_for_any_number_of_queries(model, ensemble):
+    query, images, targets = prompts(SMALL, batch=3, num_examples=2)
+    one_context = images[:1], targets[:1]
+    shown = model.show(*one_context, ensemble=ensemble, seg_type="instance")
+    expected = torch.cat([model(q[None], *one_context, ensemble=ensemble, seg_type="instance") for q in query])
+    kept = shown.images.clone(), shown.targets.clone()
+    assert difference(model.paint(query, shown), expected) < TOLERANCE
+    assert difference(model.paint(query[1:2], shown), expected[1:2]) < TOLERANCE
+    assert torch.equal(kept[0], shown.images)
+    assert torch.equal(kept[1], shown.targets)
+
+
+@torch.inference_mode()
+def test_hidden_patches_of_examples_and_kinds_of_each_query_can_be_taken_in(model):
+    query, images, targets = prompts(SMALL, batch=2, num_examples=2)
+    hidden = torch.rand(2, 3 * SMALL.tokens, generator=torch.Generator().manual_seed(5)) < 0.4
+    hidden[:, 2 * SMALL.tokens :] = True
+    manner = {"mask": hidden, "query_target": torch.zeros_like(query), "seg_type": torch.tensor([0, 1])}
+    shown = model.show(images, targets, ensemble="feature", **manner)
+    expected = model(query, images, targets, ensemble="feature", **manner)
+    assert difference(model.paint(query, shown), expected) < TOLERANCE
+    assert difference(model(query, images, targets, ensemble="feature"), expected) > 0.01
+
+
+@pytest.mark.parametrize("ensemble", ["none", "feature"])
+@torch.inference_mode()
+def test_frozen_examples_are_exact_for_the_query_that_they_looked_at_and_close_for_others(model, ensemble):
+    query, images, targets = prompts(SMALL, batch=3, num_examples=2)
+    shown = model.show(images[:1], targets[:1], ensemble=ensemble)
+    frozen = model.freeze(query[:1], shown)
+    exact, approximate = model.paint(query, shown), model.paint(query, frozen)
+    assert difference(approximate[:1], exact[:1]) < TOLERANCE
+    assert difference(approximate[1:], exact[1:]) > 100 * TOLERANCE  # it is an approximation
+    error, spread = (approximate[1:] - exact[1:]).square().mean().sqrt(), (exact[0] - exact[1:]).square().mean().sqrt()
+    assert error < spread / 2  # nearer to what is right than another query's painting
+
+
+@torch.inference_mode()
+def test_frozen_examples_are_the_same_through_fused_attention_as_on_a_gpu(model, monkeypatch):
+    query, images, targets = prompts(SMALL, batch=2, num_examples=2)
+    shown = model.show(images[:1], targets[:1], ensemble="feature")
+    usual = model.paint(query, shown), model.paint(query, model.freeze(query[:1], shown))
+    monkeypatch.setattr(lean, "PANELWISE", ())
+    assert difference(model.paint(query, shown), usual[0]) < TOLERANCE
+    assert difference(model.paint(query, model.freeze(query[:1], shown)), usual[1]) < TOLERANCE
+
+
+@torch.inference_mode()
+def test_sharp_attention_does_not_overflow():
+    sharp = randomise(SegGpt(SMALL))
+    for block in sharp.blocks:
+        block.attn.qkv.weight.data.mul_(30)
+    query, images, targets = prompts(SMALL, batch=1, num_examples=2)
+    assert sharp(query, images, targets, ensemble="feature").isfinite().all()
+
+
 def test_gradients_reach_the_prompt_and_every_parameter():
     """In-context tuning learns the prompt; training learns the rest."""
     model = randomise(SegGpt(replace(SMALL, drop_path_rate=0.1))).train()
@@ -111,6 +198,18 @@ def test_inputs_that_do_not_fit_are_named(model, change, message):
     query, images, targets = prompts(SMALL, batch=2, num_examples=1)
     with pytest.raises(InputError, match=message):
         model(**{"query": query, "images": images, "targets": targets} | change)
+
+
+@torch.inference_mode()
+def test_queries_and_examples_that_do_not_fit_each_other_are_named(model):
+    query, images, targets = prompts(SMALL, batch=2, num_examples=1)
+    shown = model.show(images, targets)
+    with pytest.raises(InputError, match="are for 2 queries; got 1"):
+        model.paint(query[:1], shown)
+    with pytest.raises(InputError, match=r"queries must be \(B, 3, 32, 32\)"):
+        model.paint(query[..., :16], shown)
+    with pytest.raises(InputError, match="frozen with one query"):
+        model.freeze(query, shown)
 
 
 @pytest.mark.parametrize("name", VARIANTS)

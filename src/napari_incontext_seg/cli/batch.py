@@ -13,6 +13,7 @@ import typer
 from ..errors import InputError
 from .options import (
     AlongOption,
+    ApproximateOption,
     AxesOption,
     ChannelsOption,
     DeviceOption,
@@ -60,6 +61,7 @@ def batch(
     ensemble: EnsembleOption = "feature",
     quality: QualityOption = "balanced",
     recolour: RecolourOption = None,
+    approximate: ApproximateOption = False,
     memory: MemoryOption = 0,
     num_examples: NumExamplesOption = None,
     select: SelectOption = "nearest",
@@ -80,7 +82,7 @@ def batch(
     if overwrite and resume:
         raise InputError("--resume keeps what is finished, --overwrite replaces it: leave one out.")
     out = out.expanduser().absolute()
-    choice = ModelChoice(model, device, ensemble, recolour, quality, key)
+    choice = ModelChoice(model, device, ensemble, recolour, quality, key, approximate)
     plan = BatchPlan(examples, choice, None if kind == "auto" else kind, memory, num_examples, select, along)
     if settings is not None:
         plan = BatchPlan.from_settings(read_settings(settings, given=plan), examples)

@@ -54,6 +54,10 @@ KeyOption = Annotated[
     Path | None, typer.Option(help="What `incontext-seg tune` learned; then --labels may be left out.")
 ]
 RecolourOption = Annotated[int | None, typer.Option(min=1, help="Average over this many random colourings (SegGPT).")]
+ApproximateOption = Annotated[
+    bool,
+    typer.Option("--approximate", help="SegGPT: faster, APPROXIMATE: examples look at the first slice painted only."),
+]
 MemoryOption = Annotated[int, typer.Option(min=0, help="The last N predicted slices join the examples.")]
 NumExamplesOption = Annotated[
     int | None, typer.Option("--num-examples", min=1, help="Show only N annotated slices at a time; default all.")

@@ -12,6 +12,7 @@ from ..errors import InputError
 from .options import (
     AlongOption,
     AnnotatedOption,
+    ApproximateOption,
     AxesOption,
     ChannelsOption,
     DeviceOption,
@@ -67,6 +68,7 @@ def propagate(
     ensemble: EnsembleOption = "feature",
     quality: QualityOption = "balanced",
     recolour: RecolourOption = None,
+    approximate: ApproximateOption = False,
     memory: MemoryOption = 0,
     num_examples: NumExamplesOption = None,
     select: SelectOption = "nearest",
@@ -98,7 +100,7 @@ def propagate(
     settings: dict[str, Any] = {
         "ensemble": ensemble, "quality": quality, "recolour": recolour, "memory": memory, "num_examples": num_examples,
         "select": select, "direction": direction, "along": along, "range": span, "annotated": annotated,
-        "ignore_label": ignore_label, "axes": axes, "channels": chosen, "tune": seconds,
+        "ignore_label": ignore_label, "axes": axes, "channels": chosen, "tune": seconds, "approximate": approximate,
     }  # fmt: skip
     choice = model_choice(settings, model, device, key)
     if is_collection(image, out):
@@ -173,7 +175,9 @@ def model_choice(settings: dict[str, Any], model: str, device: str, key: Path | 
     from ..infer.model_choice import ModelChoice
 
     recolourings = 1 if settings["tune"] is not None and settings["recolour"] is None else settings["recolour"]
-    return ModelChoice(model, device, settings["ensemble"], recolourings, settings["quality"], key)
+    return ModelChoice(
+        model, device, settings["ensemble"], recolourings, settings["quality"], key, settings.get("approximate", False)
+    )
 
 
 def is_collection(image: Path, out: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -102,19 +102,48 @@ def blend(
     -------
     (Y, X, D) float32.
     """
-    if plane.shape[:2] != plan.shape:
-        raise InputError(f"the tiles are planned for a plane {plan.shape}; got {plane.shape}.")
-    if len(plan.tiles) == 1:
-        return np.asarray(paint(plane), np.float32)
-    out: NDArray[np.float32] | None = None
-    for tile in plan.tiles:
-        painted = paint(plane[tile.area])
-        if out is None:
-            out = np.zeros((*plan.shape, painted.shape[2]), np.float32)
-        along_y, along_x = plan.weights(tile)
-        out[tile.area] += painted * (along_y[:, None] * along_x)[..., None]
-    assert out is not None  # a plan has at least one tile
-    return out
+    return blend_many(lambda tiles: [paint(tile) for tile in tiles], [plane], plan)[0]
+
+
+def blend_many(
+    paint: Callable[[list[NDArray[np.float32]]], Iterable[NDArray[np.float32]]],
+    planes: Sequence[NDArray[np.float32]],
+    plan: TilePlan,
+    at_once: int = 1,
+) -> list[NDArray[np.float32]]:
+    """Paint planes tile by tile, as `blend` does, several tiles at once.
+
+    Parameters
+    ----------
+    paint
+        From a list of tiles, (height, width, C) each, to what is painted of them, (height, width, D) each.
+    planes
+        (Y, X, C) each.
+    plan
+        For this shape of planes.
+    at_once
+        Tiles, of any of the planes, that ``paint`` is given.
+
+    Returns
+    -------
+    (Y, X, D) float32 of each plane.
+    """
+    for plane in planes:
+        if plane.shape[:2] != plan.shape:
+            raise InputError(f"the tiles are planned for a plane {plan.shape}; got {plane.shape}.")
+    places = [(number, tile) for number in range(len(planes)) for tile in plan.tiles]
+    out: dict[int, NDArray[np.float32]] = {}
+    for first in range(0, len(places), at_once):
+        some = places[first : first + at_once]
+        for (number, tile), painted in zip(some, paint([planes[n][t.area] for n, t in some]), strict=True):
+            if len(plan.tiles) == 1:
+                out[number] = np.asarray(painted, np.float32)
+                continue
+            if number not in out:
+                out[number] = np.zeros((*plan.shape, painted.shape[2]), np.float32)
+            along_y, along_x = plan.weights(tile)
+            out[number][tile.area] += painted * (along_y[:, None] * along_x)[..., None]
+    return [out[number] for number in range(len(planes))]
 
 
 def crop_example(example: Example, size: tuple[int, int]) -> Example:

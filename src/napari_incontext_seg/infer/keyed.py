@@ -46,6 +46,7 @@ class KeyedSegGpt(SegGptPredictor):
             digest=f"{base.digest}+{key.digest}",
             device=base.device,
             ensemble=base.ensemble,
+            approximate=base.approximate,
         )
         window, examples = self.network.config.window, len(key.context.examples)
         expected = {"images": (examples, 3, *window), "targets": (examples, 3, *window), "tile": (2,)}

@@ -31,6 +31,7 @@ class ModelChoice:
     recolourings: int | None = None
     quality: Quality = "balanced"
     key: Path | None = None
+    approximate: bool = False
     folder: Path = field(default_factory=Path.cwd)
 
     def __post_init__(self) -> None:
@@ -45,5 +46,5 @@ class ModelChoice:
             model = path
         return load_predictor(
             model, device=self.device, ensemble=self.ensemble, recolourings=self.recolourings, quality=self.quality,
-            key=self.key,
+            key=self.key, approximate=self.approximate,
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -14,13 +14,15 @@ from torch import Tensor
 from ..core.canvas import Canvas, choose_tile, fit_canvas, object_size
 from ..core.instances import components, distinct_neighbours
 from ..core.palette import Palette, merge, passes
-from ..core.tiling import TilePlan, blend, crop_example, plan_tiles
+from ..core.tiling import TilePlan, blend_many, crop_example, plan_tiles
 from ..core.types import Context, Example, Labels, Plane, Segmentation
 from ..errors import ModelError
 from ..model.seggpt import SegGpt, denormalize, normalize, spatial_ensemble
+from ..model.shown import ShownExamples
+from .memory import Portion
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .key import Key
     from .tuning import Budget
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 Ensemble: TypeAlias = Literal["none", "feature", "spatial"]
 ENSEMBLES: tuple[Ensemble, ...] = ("none", "feature", "spatial")
 HALO = 1 / 8  # of a tile: pixels at a tile's border that another tile decides
+KEPT = 8  # colourings of examples that a segmenter keeps ready
+AT_ONCE = 8  # windows that a GPU paints at a time; a CPU gains nothing by more than one
 MIN_ANNOTATED = 0.5  # of a patch's pixels; a target patch with less is hidden from the network
 
 
@@ -68,6 +72,9 @@ class SegGptPredictor:
         ``none`` (painted apart, outcomes averaged).
     recolourings
         Random colourings that vote; 1 uses fixed, well-separated colours.
+    approximate
+        APPROXIMATE and faster: the examples look at the first plane painted and no other (`SegGpt.freeze`). What
+        comes out depends on which plane that was.
 
     References
     ----------
@@ -83,6 +90,7 @@ class SegGptPredictor:
         device: torch.device | str = "cpu",
         ensemble: Ensemble = "feature",
         recolourings: int = 1,
+        approximate: bool = False,
     ) -> None:
         if ensemble not in ENSEMBLES:
             raise ModelError(f"ensemble must be one of {', '.join(ENSEMBLES)}; got {ensemble!r}.")
@@ -92,7 +100,8 @@ class SegGptPredictor:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self.ensemble: Ensemble = ensemble
-        self.recolourings = recolourings
+        self.recolourings, self.approximate = recolourings, approximate
+        self.at_once = Portion(AT_ONCE if self.device.type == "cuda" else 1, "windows")
 
     def bind(self, context: Context) -> SegGptSegmenter:
         """Return a segmenter that paints what ``context`` shows."""
@@ -119,11 +128,24 @@ class SegGptSegmenter:
         self._examples = numbered(context)
         self._ids = sorted({i for example in self._examples for i in example.ids})
         self._views: dict[tuple[int, int], View] = {}
+        self._shown: dict[tuple[tuple[int, int], int, int], ShownExamples] = {}
         self._object_size = min(object_size(e.labels) for e in context.examples)
 
     def __call__(self, plane: Plane, /) -> Segmentation:
-        view = self._view((plane.shape[0], plane.shape[1]))
-        painted = [self._colouring(plane, view, seed) for seed in range(self.predictor.recolourings)]
+        return self.many([plane])[0]
+
+    @property
+    def at_once(self) -> int:
+        """Planes that `many` should be given for speed."""
+        return self.predictor.at_once.size
+
+    def many(self, planes: Sequence[Plane]) -> list[Segmentation]:
+        """Paint several planes of one shape: as many of their tiles at a time as the device has memory for."""
+        view = self._view((planes[0].shape[0], planes[0].shape[1]))
+        colourings = [self._colouring(planes, view, seed) for seed in range(self.predictor.recolourings)]
+        return [self._voted(view, painted) for painted in zip(*colourings, strict=True)]
+
+    def _voted(self, view: View, painted: Sequence[tuple[Labels, NDArray[np.float32]]]) -> Segmentation:
         labels, confidence, disagreement = vote(painted)
         if self.context.kind == "instance":
             labels = components(labels)
@@ -148,13 +170,14 @@ class SegGptSegmenter:
             self._views[shape] = View(plan, fit_canvas(plan.tile, window, keep_aspect=False), examples)
         return self._views[shape]
 
-    def _colouring(self, plane: Plane, view: View, seed: int) -> tuple[Labels, NDArray[np.float32]]:
-        """Paint the plane once, in as many passes as its labels need."""
+    def _colouring(self, planes: Sequence[Plane], view: View, seed: int) -> list[tuple[Labels, NDArray[np.float32]]]:
+        """Paint planes once, in as many passes as their labels need."""
         parts = []
-        for palette in self._palettes(seed):
-            prompt = self._prompt(view, palette)
-            parts.append(palette.decode(blend(partial(self._paint, view, prompt), plane, view.plan)))
-        return merge(parts)
+        for number, palette in enumerate(self._palettes(seed)):
+            paint = partial(self._paint, view, palette, (seed, number))
+            painted = blend_many(paint, planes, view.plan, self.predictor.at_once.size)
+            parts.append([palette.decode(colours) for colours in painted])
+        return [merge(list(passes_of_plane)) for passes_of_plane in zip(*parts, strict=True)]
 
     def _palettes(self, seed: int) -> list[Palette]:
         """The colours of each pass."""
@@ -197,21 +220,47 @@ class SegGptSegmenter:
         hidden = torch.cat([share < MIN_ANNOTATED, torch.ones_like(share[:, :1], dtype=torch.bool)], dim=1)
         return hidden.flatten(1).to(self.predictor.device)
 
-    @torch.inference_mode()
-    def _paint(self, view: View, prompt: Prompt, tile: Plane) -> NDArray[np.float32]:
-        """Colours (h, w, 3) in [0, 1] of one tile."""
-        out = self.forward(self._tensor(three_channels(view.canvas.place_image(tile))[None]), prompt)
-        return view.canvas.recover(as_colours(out))
+    def _paint(
+        self, view: View, palette: Palette, colouring: tuple[int, int], tiles: list[Plane]
+    ) -> Iterator[NDArray[np.float32]]:
+        """Colours (h, w, 3) in [0, 1] of each tile."""
+
+        @torch.inference_mode()
+        def paint(some: Sequence[Plane]) -> list[NDArray[np.float32]]:
+            queries = self._tensor(np.stack([three_channels(view.canvas.place_image(tile)) for tile in some]))
+            painted = self.predictor.network.paint(queries, self._examples_shown(view, palette, colouring, queries[:1]))
+            return [view.canvas.recover(as_colours(one)) for one in torch.split(painted, 1)]
+
+        return self.predictor.at_once.portions(tiles, paint)
+
+    def _examples_shown(self, view: View, palette: Palette, colouring: tuple[int, int], query: Tensor) -> ShownExamples:
+        """What the network has taken in of the examples in these colours; kept, as it does not depend on the query.
+
+        If the predictor is approximate, ``query`` is what the examples look at for good.
+        """
+        place = (view.plan.shape, *colouring)
+        if place not in self._shown:
+            prompt = self._prompt(view, palette)
+            shown = self.predictor.network.show(prompt.images, prompt.targets, **self._manner(prompt))
+            if self.predictor.approximate:
+                shown = self.predictor.network.freeze(query, shown)
+            self._shown[place] = shown
+            if len(self._shown) > KEPT:
+                del self._shown[next(iter(self._shown))]
+        return self._shown[place]
+
+    def _manner(self, prompt: Prompt) -> dict[str, Any]:
+        """How the network is shown a prompt."""
+        return {
+            "seg_type": self.context.kind,
+            "ensemble": "feature" if self.predictor.ensemble == "feature" else "none",
+            "query_target": None if prompt.hidden is None else torch.zeros_like(prompt.images[:, 0]),
+            "mask": prompt.hidden,
+        }
 
     def forward(self, query: Tensor, prompt: Prompt) -> Tensor:
         """Have the network paint a query (1, 3, H, W): normalised colours of that shape."""
-        painted: Tensor = self.predictor.network(
-            query, prompt.images, prompt.targets,
-            seg_type=self.context.kind,
-            ensemble="feature" if self.predictor.ensemble == "feature" else "none",
-            query_target=None if prompt.hidden is None else torch.zeros_like(query),
-            mask=prompt.hidden,
-        )  # fmt: skip
+        painted: Tensor = self.predictor.network(query, prompt.images, prompt.targets, **self._manner(prompt))
         return painted
 
     def _tensor(self, images: NDArray[np.float32], *, colours: bool = True) -> Tensor:
@@ -227,6 +276,7 @@ class SegGptSegmenter:
             "ensemble": self.predictor.ensemble,
             "recolourings": self.predictor.recolourings,
             "tiles": len(view.plan.tiles),
+            **({"approximate": True} if self.predictor.approximate else {}),
         }
 
 

@@ -27,6 +27,7 @@ def load_predictor(
     recolourings: int | None = None,
     quality: Quality = "balanced",
     key: Key | str | Path | None = None,
+    approximate: bool = False,
 ) -> Predictor:
     """Load a model.
 
@@ -47,6 +48,8 @@ def load_predictor(
         over 4 recolourings for ``best``.
     key
         What a tuning of this model learned, or its file: see `tune`.
+    approximate
+        Of a SegGPT: APPROXIMATE and faster, see `SegGptPredictor`. The closed forms are as they are.
 
     Raises
     ------
@@ -61,7 +64,8 @@ def load_predictor(
     """
     if key is not None:
         plain = load_predictor(
-            model, device=device, ensemble=ensemble, recolourings=recolourings or 1, quality=quality
+            model, device=device, ensemble=ensemble, recolourings=recolourings or 1, quality=quality,
+            approximate=approximate,
         )  # fmt: skip
         return apply_key(plain, key)
     if quality not in QUALITIES:
@@ -92,6 +96,7 @@ def load_predictor(
         device=where,
         ensemble=ensemble,
         recolourings=recolourings,
+        approximate=approximate,
     )
 
 

@@ -111,6 +111,28 @@ class Propagation:
         return len(self.route)
 
     def __iter__(self) -> Iterator[Step]:
+        return self._in_turn() if self.memory else self._in_portions()
+
+    def _in_portions(self) -> Iterator[Step]:
+        """Planes that need no other's outcome: as many at a time as the segmenter likes, one if it does not say."""
+        waiting: list[tuple[int, Plane]] = []
+        segmenter: Segmenter | None = None
+        for position in self.positions:
+            plane = self.stack.plane(position)
+            needed = None if self._is_given(position) else self._segmenter(position, plane, [])
+            if waiting and needed is not segmenter:
+                yield from self._painted(waiting, segmenter)
+                waiting = []
+            segmenter = needed
+            waiting.append((position, plane))
+            if len(waiting) >= getattr(segmenter, "at_once", 1):
+                yield from self._painted(waiting, segmenter)
+                waiting = []
+        if waiting:
+            yield from self._painted(waiting, segmenter)
+
+    def _in_turn(self) -> Iterator[Step]:
+        """Each plane after those whose outcome it is shown."""
         chains = [self.predecessors(stop.position) for stop in self.route]
         last_use = {p: i for i, chain in enumerate(chains) for p in chain}
         remembered: dict[int, Example] = {}
@@ -129,13 +151,29 @@ class Propagation:
             yield step
 
     def _visit(self, position: int, plane: Plane, recent: list[Example]) -> Step:
-        given = self.examples.get(position)
-        if given is not None and given.valid.all():
-            return Step(position, Segmentation(given.labels, np.ones(given.labels.shape, np.float32)), annotated=True)
+        segmenter = None if self._is_given(position) else self._segmenter(position, plane, recent)
+        return self._painted([(position, plane)], segmenter)[0]
+
+    def _is_given(self, position: int) -> bool:
+        return position in self.examples and bool(self.examples[position].valid.all())
+
+    def _segmenter(self, position: int, plane: Plane, recent: list[Example]) -> Segmenter:
         chosen = self.selector(position, plane)
-        segmenter = self._bind(replace(self.context, examples=(*self.shared, *chosen, *recent)))
-        with memory_errors(f"slice {position} of {plane.shape[0]} x {plane.shape[1]} pixels"):
-            painted = segmenter(plane)
+        return self._bind(replace(self.context, examples=(*self.shared, *chosen, *recent)))
+
+    def _painted(self, planes: list[tuple[int, Plane]], segmenter: Segmenter | None) -> list[Step]:
+        """The steps of planes, by number, that one segmenter paints; None for planes that a person has annotated."""
+        if segmenter is None:
+            given = [(position, self.examples[position].labels) for position, _ in planes]
+            return [Step(p, Segmentation(y, np.ones(y.shape, np.float32)), annotated=True) for p, y in given]
+        position, first = planes[0]
+        with memory_errors(f"slice {position} of {first.shape[0]} x {first.shape[1]} pixels"):
+            several: Any = segmenter  # those that ask for several planes have `many`
+            painted = [segmenter(first)] if len(planes) == 1 else several.many([plane for _, plane in planes])
+        return [self._kept(p, one) for (p, _), one in zip(planes, painted, strict=True)]
+
+    def _kept(self, position: int, painted: Segmentation) -> Step:
+        given = self.examples.get(position)
         if given is None:
             return Step(position, painted)
         return Step(position, keep_given(painted, given), annotated=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 UPPER, LOWER = 0, 1  # halves of a canvas
+PANELWISE = ("cpu",)  # devices on which attention is put together; others have fused attention for a whole canvas
 ROWS = 8192  # tokens that pass an MLP at once: bounds its hidden layer
 
 
@@ -92,7 +93,7 @@ def advance_(block: Block, panels: Tensor, *, last: bool = False, frozen: tuple[
     frozen
         Keys and values of the examples: see `keys_and_values`.
     """
-    if panels.device.type == "cpu":
+    if panels.device.type in PANELWISE:
         _advance_panels_(block, panels, last, frozen)
         return
     panels.add_(block.attn(block.norm1(panels), frozen))
@@ -103,7 +104,7 @@ def advance_(block: Block, panels: Tensor, *, last: bool = False, frozen: tuple[
 
 def keys_and_values(block: Block, panels: Tensor) -> tuple[Tensor, Tensor]:
     """Keys and values that a block makes of the examples of ``panels``, as `advance_` takes them."""
-    if panels.device.type != "cpu":
+    if panels.device.type not in PANELWISE:
         return block.attn.keys_and_values(block.norm1(panels[:, :-1]))
     made = [_project(block, panels[:, k].flatten(1, 2), UPPER) for k in range(panels.shape[1] - 1)]
     return torch.stack([keys for _, keys, _ in made], dim=1), torch.stack([values for *_, values in made], dim=1)

@@ -107,7 +107,9 @@ class BatchPlan:
         """What a result's provenance says of it; model and examples are told there by their digests."""
         values = {name: value for name, value in asdict(self).items() if name not in _NOT_RECORDED}
         if isinstance(self.load, ModelChoice):
-            values |= {name: getattr(self.load, name) for name in ("ensemble", "quality", "recolourings")}
+            values |= {
+                name: getattr(self.load, name) for name in ("ensemble", "quality", "recolourings", "approximate")
+            }
         return values
 
 
