@@ -1,8 +1,8 @@
 """Objects that touch come apart: what was painted is cut at its waists, as deep as the example's objects allow.
 
 Where the example's objects share much of their outlines, as the cells of a tissue do, there is no background between
-them to see. Then the borders between them are painted as a class of their own, what remains of the objects is cut at its
-waists, and the parts grow back over the borders.
+them to see. Then the borders between them are painted as a class of their own, what remains of the objects is cut at
+its waists, and the parts grow back over the borders.
 """
 
 from __future__ import annotations
