@@ -9,7 +9,7 @@ import torch
 
 from napari_incontext_seg.core.metrics import dice
 from napari_incontext_seg.core.types import Context, Example, Predictor
-from napari_incontext_seg.errors import InputError
+from napari_incontext_seg.errors import DegradedDataWarning, InputError
 from napari_incontext_seg.infer import guess
 from napari_incontext_seg.infer.closed_form import GuessPredictor
 from napari_incontext_seg.infer.guess import fit
@@ -123,14 +123,14 @@ def test_large_planes_are_painted_in_tiles_that_do_not_show(segmenter, monkeypat
     plane = np.random.default_rng(0).random((300, 333, 1), np.float32)
     plane[:112, :112] = cells(1)[0]
     whole = segmenter.scores(plane)
-    monkeypatch.setattr(guess, "TILE", 64 * 64)
+    monkeypatch.setattr(guess.TILE, "size", 64 * 64)
     np.testing.assert_allclose(segmenter.scores(plane), whole, atol=1e-4)
 
 
 def test_large_examples_are_learnt_in_tiles_too(segmenter, monkeypatch):
     plane, _ = cells(1)
     whole = segmenter.scores(plane)
-    monkeypatch.setattr(guess, "TILE", 64 * 64)
+    monkeypatch.setattr(guess.TILE, "size", 64 * 64)
     np.testing.assert_allclose(GuessPredictor().bind(context(0)).scores(plane), whole, atol=1e-3)
 
 
@@ -180,3 +180,24 @@ for name in ("scipy", "skimage", "timm", "transformers", "dask", "tifffile"):
 import napari_incontext_seg.infer.guess
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_when_the_gpu_has_too_little_memory_tiles_become_smaller_and_that_is_said(segmenter, monkeypatch):
+    plane, _ = cells(5)
+    expected = segmenter(plane)
+    respond, sizes = guess.filter_responses, []
+
+    def short(planes, *rest):
+        sizes.append(planes.shape[-1])
+        if planes.shape[-1] > 100:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return respond(planes, *rest)
+
+    monkeypatch.setattr(guess, "filter_responses", short)
+    monkeypatch.setattr(guess, "HALO", 24)
+    monkeypatch.setattr(guess.TILE, "size", 2**14)
+    monkeypatch.setattr(guess.TILE, "least", 2**8)
+    with pytest.warns(DegradedDataWarning, match="memory ran out: going on with at most 4096 values of a plane"):
+        painted = segmenter(plane)
+    assert max(sizes) == plane.shape[1]
+    assert (painted.labels == expected.labels).mean() > 0.98

@@ -10,6 +10,7 @@ import torch
 from napari_incontext_seg.errors import ModelError
 from napari_incontext_seg.infer.closed_form import GuessPredictor
 from napari_incontext_seg.infer.micro import MicroPredictor
+from napari_incontext_seg.infer.model_choice import ModelChoice
 from napari_incontext_seg.infer.painting import SegGptPredictor
 from napari_incontext_seg.infer.predictor import load_predictor
 from napari_incontext_seg.model import MicroConfig, create_model
@@ -48,3 +49,17 @@ def test_a_quality_that_does_not_exist_is_refused_whatever_the_model(seggpt: Pat
     for model in (seggpt, "guess"):
         with pytest.raises(ModelError, match="quality must be one of fast, balanced, best; got 'superb'"):
             load_predictor(model, quality="superb")  # type: ignore[arg-type]
+
+
+def test_only_a_seggpt_that_was_asked_to_be_is_approximate(seggpt: Path) -> None:
+    def asked(**settings: bool) -> SegGptPredictor:
+        predictor = load_predictor(seggpt, **settings)  # type: ignore[arg-type]
+        assert isinstance(predictor, SegGptPredictor)
+        return predictor
+
+    assert not asked().approximate
+    assert asked(approximate=True).approximate
+    chosen = ModelChoice(seggpt, approximate=True)()
+    assert isinstance(chosen, SegGptPredictor)
+    assert chosen.approximate
+    assert isinstance(load_predictor("guess", approximate=True), GuessPredictor)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..core.palette import scores_to_labels
 from ..core.types import Context, Example, Labels, Plane, Segmentation
 from ..errors import InputError, ModelError
-from .guess import Guess, Respond, Shown, fit, image_features
+from .guess import TILE, Guess, Respond, Shown, fit, image_features
 from .places import Places
 from .ridge import WAVES
 
@@ -131,7 +131,8 @@ class ClosedFormSegmenter:
 
     def __call__(self, plane: Plane, /) -> Segmentation:
         large = plane.shape[0] * plane.shape[1] > LARGE
-        labels, confidence, disagreement = self._tilewise(plane) if large and not self._several else self._whole(plane)
+        paint = self._tilewise if large and not self._several else self._whole
+        labels, confidence, disagreement = TILE.attempt(lambda _: paint(plane))
         if self._splitting is not None:
             labels = self._splitting(labels)
         provenance = {
@@ -187,7 +188,7 @@ class ClosedFormSegmenter:
 
     def _fitted(self, shown: Sequence[Shown], see: Respond) -> Guess:
         effort = {"stages": 1, "waves": WAVES // 2} if self.predictor.quality == "fast" else {}
-        return fit(shown, background=self.ids[0] == 0, see=see, **effort)
+        return TILE.attempt(lambda _: fit(shown, background=self.ids[0] == 0, see=see, **effort))
 
     def _tensor(self, plane: Plane) -> Tensor:
         channels = self.context.examples[0].image.shape[2]

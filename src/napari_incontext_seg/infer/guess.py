@@ -29,12 +29,14 @@ from torch import Tensor
 
 from ..core.tiling import Tile
 from .filters import HALO, REDUCTION, filter_responses, line_responses
+from .memory import Portion
 from .ridge import WAVES, Lift, Sample, chequerboard, fold_grid
 
 SAMPLES, MIN_SAMPLES = 40_000, 10_000  # pixels fitted of all examples, and at least of each
 CONTEXT_SCALES = (1.36, 2.65, 5.14, 10.0, 20.0)  # px
 MAX_CONTEXT = 3  # channels in which the second stage is shown the first guess
-TILE = 2**20  # values of a plane whose responses are held at a time
+# values of a plane whose responses are held at a time
+TILE = Portion(2**20, "values of a plane", least=2**14)
 
 Shown: TypeAlias = tuple[Tensor, Tensor, Tensor]
 Respond: TypeAlias = Callable[[Tensor], Tensor]
@@ -309,7 +311,7 @@ def _adapted(planes: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
 def _tiles(planes: Tensor) -> Iterator[tuple[Tile, Tile]]:
     """Cut planes (B, C, H, W) into tiles; with each, the tile with the surroundings that its responses depend on."""
     channels, height, width = planes.shape[1:]
-    side = max(REDUCTION, int(math.sqrt(TILE / channels)) // REDUCTION * REDUCTION)
+    side = max(REDUCTION, int(math.sqrt(TILE.size / channels)) // REDUCTION * REDUCTION)
     for y in range(0, height, side):
         for x in range(0, width, side):
             inner = Tile(y, min(y + side, height), x, min(x + side, width))
