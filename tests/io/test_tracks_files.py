@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 import geff
+import networkx
 import numpy as np
 import pytest
 import tifffile
@@ -12,6 +13,7 @@ from traccuracy.loaders import load_ctc_data
 
 from napari_incontext_seg.core.tracks import Tracks
 from napari_incontext_seg.errors import FileError, InputError
+from napari_incontext_seg.io.track_reading import read_tracks
 from napari_incontext_seg.io.tracks import write_tracks
 
 
@@ -48,14 +50,14 @@ def test_a_table_has_a_row_for_each_object_and_frame(tracks, tmp_path):
 def test_a_graph_is_read_back_by_geff_with_divisions_gaps_and_units(tracks, tmp_path):
     write_tracks(tmp_path / "t.geff", tracks)
     graph, metadata = geff.read(tmp_path / "t.geff")
-    assert [(a.name, a.type, a.unit) for a in metadata.axes] == [
-        ("t", "time", "second"), ("y", "space", "micrometer"), ("x", "space", "micrometer"),
+    assert [(a.name, a.type, a.scale, a.scaled_unit) for a in metadata.axes] == [
+        ("t", "time", 60, "second"), ("y", "space", 0.5, "micrometer"), ("x", "space", 0.5, "micrometer"),
     ]  # fmt: skip
     ids = {node: values["track_id"] for node, values in graph.nodes(data=True)}
     links = sorted((ids[a], ids[b]) for a, b in graph.edges)
     assert links == [(1, 1), (1, 2), (1, 3), (2, 2), (3, 3), (4, 4), (4, 4)]
     first = next(values for node, values in graph.nodes(data=True) if values["track_id"] == 1)
-    assert (first["t"], first["y"], first["area"]) == (0.0, 1.75, 16)
+    assert (first["t"], first["y"], first["area"]) == (0.0, 3.5, 16)
 
 
 def test_a_challenge_folder_is_read_back_by_traccuracy_and_goes_on_after_a_gap(tracks, frames, tmp_path):
@@ -91,3 +93,52 @@ def test_what_a_challenge_folder_cannot_say_is_told(tracks, frames, tmp_path):
     merged = Tracks.measure(frames, parents={2: (1, 4)})
     with pytest.raises(InputError, match="several parents"):
         write_tracks(tmp_path / "RES", merged, frames)
+
+
+def test_tracks_are_read_back_from_a_table_and_a_graph(tracks, tmp_path):
+    for name in ("t.csv", "t.geff"):
+        write_tracks(tmp_path / name, tracks)
+        found = read_tracks(tmp_path / name)
+        np.testing.assert_array_equal(found.track, tracks.track)
+        np.testing.assert_array_equal(found.frame, tracks.frame)
+        np.testing.assert_allclose(found.centroid, tracks.centroid)
+        np.testing.assert_array_equal(found.area, tracks.area)
+        np.testing.assert_allclose(found.mean_intensity, tracks.mean_intensity)
+        assert found.parents == tracks.parents
+        assert found.axes == "tyx"
+    assert (found.scale, found.units) == (tracks.scale, tracks.units)
+
+
+def test_a_challenge_folder_is_read_back_where_a_gap_makes_an_only_child(tracks, frames, tmp_path):
+    write_tracks(tmp_path / "RES", tracks, frames)
+    found = read_tracks(tmp_path / "RES")
+    assert found.ids == (1, 2, 3, 4, 5)
+    assert found.parents == {2: (1,), 3: (1,), 5: (4,)}
+    (tmp_path / "RES" / "res_track.txt").write_text("1 0 1 0\n2 2 3 1\n3 2 3 1\n4 0 2 0\n5 3 3 4\n")
+    with pytest.raises(FileError, match=r"track 4 is in frames 0 to 1 of the masks, and in 0 to 2"):
+        read_tracks(tmp_path / "RES")
+
+
+def test_a_graph_of_another_program_is_cut_into_tracks_at_divisions(tmp_path):
+    graph = networkx.DiGraph()
+    for node, (t, y, x) in {10: (0, 5, 5), 11: (1, 6, 5), 12: (2, 4, 5), 13: (2, 9, 5), 14: (3, 4, 6)}.items():
+        graph.add_node(node, time=t, y=float(y), x=float(x))
+    graph.add_edges_from([(10, 11), (11, 12), (11, 13), (12, 14)])
+    geff.write(graph, tmp_path / "g.geff", axis_names=["time", "y", "x"], axis_types=["time", "space", "space"])
+    found = read_tracks(tmp_path / "g.geff")
+    assert found.ids == (1, 2, 3)
+    assert found.divisions == {1: (2, 3)}
+    assert [found.begin(i) for i in found.ids] == [0, 2, 2]
+    assert found.end(2) == 3
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.geff", "folder"])
+def test_what_is_no_tracks_is_refused(tmp_path, name):
+    if name == "t.csv":
+        (tmp_path / name).write_text("a,b\n1,2\n")
+    else:
+        (tmp_path / name).mkdir()
+    with pytest.raises(FileError, match=name):
+        read_tracks(tmp_path / name)
+    with pytest.raises(FileError):
+        read_tracks(tmp_path / "missing.csv")

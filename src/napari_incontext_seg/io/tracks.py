@@ -27,7 +27,8 @@ def write_tracks(
 
     - ``NAME.csv``: one row an object and frame, positions in pixels; ``parent`` is the track that it descends from,
       several are joined by ``;``.
-    - ``NAME.geff``: one node an object and frame, edges along tracks and to daughters; positions in the axes' units.
+    - ``NAME.geff``: one node an object and frame, edges along tracks and to daughters; positions in frames and pixels,
+      and what one is in the axes' units.
     - Any other name: a folder of the Cell Tracking Challenge, ``mask0000.tif``, ... and ``res_track.txt`` (track, first
       frame, last frame, parent or 0), where a track goes on after a gap as its own child.
 
@@ -84,7 +85,7 @@ def _write_geff(path: Path, tracks: Tracks) -> None:
 
     graph = networkx.DiGraph()
     names = list(tracks.axes)
-    rows = tracks.napari_rows()[:, 1:] * np.array(tracks.scale)
+    rows = tracks.napari_rows()[:, 1:]
     for k, row in enumerate(rows.tolist()):
         values: dict[str, float] = {"track_id": int(tracks.track[k]), "area": int(tracks.area[k])}
         beside = {"mean_intensity": tracks.mean_intensity, "confidence": tracks.confidence}
@@ -95,8 +96,9 @@ def _write_geff(path: Path, tracks: Tracks) -> None:
         graph.add_edges_from((k, k + 1) for k in range(own.start, own.stop - 1))
         graph.add_edges_from((tracks.rows(parent).stop - 1, own.start) for parent in tracks.parents.get(track, ()))
     geff.write(
-        graph, path, axis_names=names, axis_units=[unit or None for unit in tracks.units],
-        axis_types=["time", *["space"] * (len(names) - 1)],
+        graph, path, axis_names=names, axis_units=["frame", *["pixel"] * (len(names) - 1)],
+        axis_types=["time", *["space"] * (len(names) - 1)], axis_scales=list(tracks.scale),
+        scaled_units=[unit or None for unit in tracks.units],
     )  # fmt: skip
 
 
