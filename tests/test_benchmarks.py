@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from itertools import count
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from PIL import Image
 from test_quality_protocol import BENCHMARKS, write_set
 
 from napari_incontext_seg.core.types import Context, Example
+from napari_incontext_seg.model.config import find_config
 
 
 @pytest.fixture(autouse=True)
@@ -173,3 +175,20 @@ def test_ticks_are_few_and_cover_the_values(low, high):
     assert ticks[0] <= low + 1e-9
     assert ticks[-1] >= high - 1e-9
     assert np.allclose(np.diff(ticks), ticks[1] - ticks[0])
+
+
+@pytest.mark.parametrize("num_examples", [1, 2])
+def test_the_ways_of_painting_whose_speed_is_compared_paint_the_same(monkeypatch, num_examples):
+    import speed
+
+    small = replace(find_config("seggpt_tiny_test"), window=(32, 32), pretrain_window=32)
+    monkeypatch.setattr(speed, "CONFIG", small)
+    setting = speed.Setting("cpu", "float32", threads=1, batch=2, compiled=False)
+    prompts = speed.random_prompts(num_examples, setting.batch)
+    ours, theirs = speed.make_ours(setting), speed.make_transformers(setting)
+    with torch.inference_mode():
+        expected = theirs["first"](*prompts)
+        painted = {way: ours[way](*prompts) for way in ("first", "next", "freeze", "frozen", "float32")}
+    for way in ("first", "next", "float32"):
+        assert (painted[way] - expected).abs().max() < 1e-4 * expected.std()
+    assert 0 < (painted["frozen"] - expected).abs().max() < expected.std()
