@@ -1,9 +1,10 @@
-"""Large and long runs: what workers bring, and that nothing is lost when one of them is killed.
+"""Large and long runs: memory, runs that are killed and resumed, workers, and workers that are killed.
 
 Parts can be run alone. The stack is synthetic (discs that move on noise), the model the default one; all runs have the
 same number of threads a process, so that outcomes can be compared bit by bit.
 
-    python benchmarks/scale.py workers,killed [--slices 120] [--size 256] [--model auto] [--threads 1] [--json F]
+    python benchmarks/scale.py memory --slices 2000 --size 512 --quality fast
+    python benchmarks/scale.py resume,workers,killed [--slices 120] [--size 256] [--model auto] [--threads 1] [--json F]
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import numpy as np
 import tifffile
 
 Facts = dict[str, Any]
+SHORT = 100  # slices that a long run is compared with
+KILLS = 5
 
 
 def write_stack(path: Path, slices: int, size: int) -> Path:
@@ -47,12 +50,23 @@ def write_stack(path: Path, slices: int, size: int) -> Path:
     return labels
 
 
-def command(folder: Path, out: str, arguments: argparse.Namespace, *options: str) -> list[str]:
-    """The command line of a run over the stack in ``folder``."""
+def write_zarr(path: Path, tiff: Path) -> None:
+    """Write the stack in a TIFF as an OME-Zarr image, plane by plane."""
+    from napari_incontext_seg import open_stack
+    from napari_incontext_seg.io.ome_zarr import write_ome_zarr_image
+
+    stack = open_stack(tiff)
+    write_ome_zarr_image(path, (stack.read(z)[..., 0] for z in range(len(stack))), stack, stack.data.dtype)
+
+
+def command(
+    folder: Path, out: str, arguments: argparse.Namespace, *options: str, image: str = "stack.tif"
+) -> list[str]:
+    """The command line of a run over a stack in ``folder``."""
     return [
-        sys.executable, "-m", "napari_incontext_seg", "propagate", str(folder / "stack.tif"),
+        sys.executable, "-m", "napari_incontext_seg", "propagate", str(folder / image),
         "--labels", str(folder / "labels.tif"), "--annotated", "0", "--model", arguments.model,
-        "--out", str(folder / out), "--no-picture", "--json", *options,
+        "--quality", arguments.quality, "--out", str(folder / out), "--no-picture", "--json", *options,
     ]  # fmt: skip
 
 
@@ -73,12 +87,81 @@ def differing(folder: Path, one: str, other: str) -> Facts:
 
     counts = {}
     for name, where, opened in (("labels", "", open_labels), ("confidence", "confidence", open_stack)):
-        a, b = (opened(folder / out / where).data for out in (one, other))
+        a, b = (opened(part(folder / out, where)).data for out in (one, other))
         counts[f"{name}_differ"] = int(sum((a[z] != b[z]).sum() for z in range(a.shape[0])))
     return counts
 
 
+def part(out: Path, name: str) -> Path:
+    """Where a result has its labels (no name), or its confidence."""
+    return out.with_name(f"{out.stem}_{name}.tif") if name and out.suffix == ".tif" else out / name
+
+
 # -- parts ------------------------------------------------------------------------------------------------------------
+def memory(arguments: argparse.Namespace, folder: Path) -> list[Facts]:
+    """Resident memory of runs over a TIFF and an OME-Zarr, short (100 slices) and whole."""
+    rows: list[Facts] = []
+    for suffix in ("tif", "zarr"):
+        for slices in dict.fromkeys((min(SHORT, arguments.slices), arguments.slices)):
+            image = f"{slices}.{suffix}"
+            if not (folder / f"{slices}.tif").exists():
+                write_stack(folder / f"{slices}.tif", slices, arguments.size)
+            if suffix == "zarr":
+                write_zarr(folder / image, folder / f"{slices}.tif")
+            line = command(folder, f"out_{image}", arguments, image=image)
+            process = subprocess.Popen(line, stdout=subprocess.PIPE, env=environment(arguments))
+            facts = watched(process)
+            rows.append({"run": image, "slices": slices, **facts})
+    for short, whole in zip(rows[::2], rows[1::2], strict=False):
+        whole["peak_against_short"] = f"{whole['peak_mb'] / short['peak_mb'] - 1:+.1%}"
+    return rows
+
+
+def watched(process: subprocess.Popen[bytes]) -> Facts:
+    """Wait for a process: seconds, its highest resident memory, and the median of its last half, in MB."""
+    started, seen, peak = time.perf_counter(), list[int](), 0
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        lines = status.read_text().splitlines()
+        seen += [int(line.split()[1]) for line in lines if line.startswith("VmRSS")]
+        peak = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0) or peak
+        time.sleep(0.2)
+    if process.returncode:
+        raise SystemExit("the run failed")
+    half = sorted(seen[len(seen) // 2 :])
+    return {"seconds": time.perf_counter() - started, "peak_mb": peak / 1024, "late_mb": half[len(half) // 2] / 1024}
+
+
+def resume(arguments: argparse.Namespace, folder: Path) -> list[Facts]:
+    """Runs that are killed at random moments and resumed until they come to their end."""
+    rows: list[Facts] = []
+    chance = np.random.default_rng(0)
+    for suffix, options in (("tif", ()), ("zarr", ()), ("zarr", ("--memory", "2"))):
+        whole, out = (f"{name}{len(rows)}.{suffix}" for name in ("whole", "resumed"))
+        facts = timed(command(folder, whole, arguments, *options), arguments)
+        kills, started = 0, time.perf_counter()
+        while True:
+            process = subprocess.Popen(
+                command(folder, out, arguments, *options, "--resume"), stdout=subprocess.DEVNULL,
+                env=environment(arguments),
+            )  # fmt: skip
+            begun = facts["seconds"] - facts["run_seconds"]
+            try:
+                process.wait(begun + chance.uniform(0.05, 0.5) * facts["run_seconds"] if kills < KILLS else None)
+                break
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                kills += 1
+        if process.returncode:
+            raise SystemExit("the run failed")
+        rows.append({
+            "run": f"{suffix} {' '.join(options)}".strip(), "kills": kills, "whole_seconds": facts["seconds"],
+            "seconds": time.perf_counter() - started, **differing(folder, whole, out),
+        })  # fmt: skip
+    return rows
+
+
 def workers(arguments: argparse.Namespace, folder: Path) -> list[Facts]:
     """One process, then one worker, then two: seconds, and pixels that differ from the first."""
     rows: list[Facts] = []
@@ -125,7 +208,9 @@ def painters(parent: int) -> list[int]:
     return sorted(found)
 
 
-PARTS: dict[str, Callable[[argparse.Namespace, Path], list[Facts]]] = {"workers": workers, "killed": killed}
+PARTS: dict[str, Callable[[argparse.Namespace, Path], list[Facts]]] = {
+    "memory": memory, "resume": resume, "workers": workers, "killed": killed,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -134,6 +219,7 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=120)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--model", default="auto")
+    parser.add_argument("--quality", default="balanced")
     parser.add_argument("--threads", type=int, default=1, help="a process")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -143,7 +229,7 @@ def main() -> None:
     results: Facts = {
         "machine": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        **{name: getattr(arguments, name) for name in ("slices", "size", "model", "threads")},
+        **{name: getattr(arguments, name) for name in ("slices", "size", "model", "quality", "threads")},
     }
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -30,7 +30,8 @@ from napari_incontext_seg.core.stack import Stack
 from napari_incontext_seg.core.types import Context, Example, Segmentation
 from napari_incontext_seg.errors import InContextError
 from napari_incontext_seg.io.example_sets import load_examples, save_examples
-from napari_incontext_seg.io.labels import LabelFolder, LabelWriter
+from napari_incontext_seg.io.label_folder import LabelFolder
+from napari_incontext_seg.io.labels import LabelWriter
 from napari_incontext_seg.io.stacks import open_labels, open_stack, stack_from_array
 from napari_incontext_seg.session.settings import RunSettings
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from napari_incontext_seg.core.stack import Stack
 from napari_incontext_seg.errors import FileError, InputError, ResourceError
-from napari_incontext_seg.io.labels import LabelFolder, LabelWriter
+from napari_incontext_seg.io.label_folder import LabelFolder
+from napari_incontext_seg.io.labels import LabelWriter
 from napari_incontext_seg.io.stacks import open_images, open_label_images, open_stack
 from napari_incontext_seg.io.storing import check_free
 

@@ -19,7 +19,8 @@ from PIL import Image
 from napari_incontext_seg.core.stack import Stack
 from napari_incontext_seg.errors import FileError, InputError, ResourceError
 from napari_incontext_seg.io import labels as module
-from napari_incontext_seg.io.labels import LabelFolder, LabelWriter, smallest_dtype
+from napari_incontext_seg.io.label_folder import LabelFolder
+from napari_incontext_seg.io.labels import LabelWriter, smallest_dtype
 from napari_incontext_seg.io.stacks import open_images, open_labels, open_stack
 
 MICROMETERS = {"scale": (0.5, 0.1, 0.2), "units": ("micrometer",) * 3}
@@ -199,7 +200,7 @@ def test_a_folder_that_cannot_be_written_to_is_noticed_at_once(tmp_path: Path, m
     def refuse(**_: Any) -> str:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(module.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr("napari_incontext_seg.io.unfinished.tempfile.mkdtemp", refuse)
     with pytest.raises(FileError, match=r"out\.tif cannot be written: Permission denied"):
         LabelWriter(tmp_path / "out.tif", stack(4, 6, 7))
 

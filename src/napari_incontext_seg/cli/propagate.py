@@ -83,6 +83,7 @@ def propagate(
     workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where this run was cut short or killed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on standard output.")] = False,
 ) -> None:
     """Propagate the annotated slices of a stack, time-lapse or folder to all others."""
@@ -91,6 +92,7 @@ def propagate(
     from ..io.paths import input_files, stem
     from ..io.stacks import open_labels, open_stack
     from ..io.storing import check_apart, check_free
+    from ..io.unfinished import check_none_left, kept_key
     from ..session.job import run_to_file
 
     out = out.expanduser()  # a shell leaves the ~ of --out=~/x.tif
@@ -103,6 +105,8 @@ def propagate(
         "ignore_label": ignore_label, "axes": axes, "channels": chosen, "tune": seconds, "approximate": approximate,
     }  # fmt: skip
     choice = model_choice(settings, model, device, key)
+    if resume:
+        check_can_resume(overwrite=overwrite, approximate=approximate, folder=is_collection(image, out))
     if is_collection(image, out):
         if workers is not None or scheduler is not None:
             raise InputError("OUT is a folder: images that are no stack are given to workers by `incontext-seg batch`.")
@@ -120,7 +124,9 @@ def propagate(
     inputs = [given for given in (image, labels, examples, truth, key) if given is not None]
     check_apart(outputs, [file for given in inputs for file in input_files(given)])
     for output in outputs:
-        check_free(output, overwrite)
+        check_free(output, overwrite or resume)
+    if not resume and not overwrite:
+        check_none_left(out)
     stack = open_stack(image, axes=axes, channels=chosen)
     label_stack = open_labels(labels) if labels is not None else None
     shown = show_stack(
@@ -132,14 +138,14 @@ def propagate(
         memory=memory, num_examples=num_examples, select=select, ignore_label=shown.ignore_label, context=shown.context,
     )  # fmt: skip
     run = run.limited(lambda p: p not in shown.given)
-    run.predictor, learned = tuned(predictor, run.context, settings)
+    run.predictor, learned = tuned(predictor, run.context, settings, kept_key(out) if resume else None)
     with (
         open_workers(choice, workers, scheduler, out=out, key=learned) as others,
         progress_bar(len(run), "slices") as advance,
     ):
         report = run_to_file(
             run, out, dtype=label_stack.data.dtype if label_stack is not None else None, overwrite=overwrite,
-            settings=settings, given=shown.given, workers=others,
+            settings=settings, given=shown.given, workers=others, resume=resume, key=learned,
             picture=sheet, truth=open_labels(truth) if truth is not None else None, on_step=lambda _: advance(),
         )  # fmt: skip
     return finish(report, as_json)
@@ -187,6 +193,18 @@ def is_collection(image: Path, out: Path) -> bool:
     return out.suffix.lower() not in FILE_SUFFIXES and image.suffix.lower() != ".zarr"
 
 
+def check_can_resume(*, overwrite: bool, approximate: bool, folder: bool) -> None:
+    """Raise InputError for options of runs that cannot be resumed."""
+    if overwrite:
+        raise InputError("--resume keeps what is finished, --overwrite replaces it: leave one out.")
+    if approximate:
+        raise InputError(
+            "--approximate goes by the first slice painted, which would be another one: leave one of both out."
+        )
+    if folder:
+        raise InputError("OUT is a folder: `incontext-seg batch --resume` skips images that are finished.")
+
+
 def check_no_stack_options(**options: Any) -> None:
     """Raise InputError for options that say nothing where images are segmented one by one."""
     given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
@@ -201,6 +219,9 @@ def finish(report: Report, as_json: bool) -> None:
     """Print the report."""
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))
+        return
+    if not report.finished:
+        print(f"{report.out} is finished already: there is nothing to resume")
         return
     print(f"{report.finished} {report.unit} ({len(report.annotated)} annotated) in {report.seconds:.1f} s")
     if report.mean_dice is not None:

@@ -103,13 +103,23 @@ def tune(
         print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
 
 
-def tuned(predictor: Predictor, context: Context, settings: dict[str, Any]) -> tuple[Predictor, Key | None]:
-    """The predictor, tuned if the settings say so (``tune`` seconds), and its key; how that went is noted there."""
+def tuned(
+    predictor: Predictor, context: Context, settings: dict[str, Any], kept: Path | None = None
+) -> tuple[Predictor, Key | None]:
+    """The predictor, tuned if the settings say so (``tune`` seconds), and its key; how that went is noted there.
+
+    What an interrupted run has ``kept`` is not learned anew.
+    """
     if settings["tune"] is None:
         return predictor, None
     from ..infer.tuning import apply_key
 
-    key = tuned_key(predictor, context, settings["tune"])
+    if kept is None:
+        key = tuned_key(predictor, context, settings["tune"])
+    else:
+        from ..infer.key import Key
+
+        key = Key.load(kept)
     settings["tuned"] = asdict(key.learned)
     return apply_key(predictor, key), key
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from .propagate import Propagation
 
@@ -20,11 +20,13 @@ class Agenda:
         The planes, and what they follow.
     size
         Planes in a piece, at most.
+    finished
+        Planes that are painted already.
     """
 
-    def __init__(self, run: Propagation, size: int) -> None:
+    def __init__(self, run: Propagation, size: int, finished: Collection[int] = ()) -> None:
         self._size = size
-        self._waits_for = {p: set(run.predecessors(p)) for p in run.positions}
+        self._waits_for = {p: {*run.predecessors(p)} - {*finished} for p in run.positions if p not in finished}
         self._followers: dict[int, list[int]] = {}
         for position, needed in self._waits_for.items():
             for p in needed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,17 +11,18 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from ..core.labels import as_labels
 from ..core.stack import Stack
 from ..errors import FileError, InContextError, InputError
 from .ome_zarr import write_ome_zarr_image, write_ome_zarr_labels
 from .paths import PathLike, stem
 from .provenance import provenance_record
-from .spool import PlaneSpool, as_confidence
-from .storing import check_free, read_plain, replace_by, store, storing
+from .spool import PlaneSpool
+from .storing import check_free, read_plain, replace_by, storing
 from .tiff import write_tiff
+from .unfinished import PLACING, SPOOL, Unfinished, check_same, left, remove_left
+
+SPOOL_READY = "ready"  # a file that says that the spool's arrays are made
 
 
 class LabelWriter:
@@ -45,16 +45,22 @@ class LabelWriter:
         Replace existing files.
     provenance
         Model, digest, context fingerprint, settings, ...: plain values.
+    resume
+        Go on with what the same run has left when it was killed or interrupted, if it has left anything.
 
     Attributes
     ----------
     spool
         Where the finished planes are; other processes may write there too, and `note` tells of it.
+    finished
+        Numbers of the planes that are written.
 
     Raises
     ------
     FileError
-        An output exists, or the folder cannot be written to.
+        An output exists, or the folder cannot be written to; to resume: it is finished, or another process is at it.
+    InputError
+        To resume: another run was cut short.
     """
 
     def __init__(
@@ -65,23 +71,82 @@ class LabelWriter:
         dtype: Any = None,
         overwrite: bool = False,
         provenance: Mapping[str, Any] | None = None,
+        resume: bool = False,
     ) -> None:
         self.path = Path(path).expanduser()
         targets = label_files(self.path)
         self._is_zarr = len(targets) == 1
         self._like, self._provenance = like, provenance_record(provenance)
         self._dtype = smallest_dtype(dtype, 0)
-        self._written: set[int] = set()
+        self.finished: set[int] = set()
         self._largest, self._has_confidence, self._closed = 0, False, False
         if not self._is_zarr:
             _, self._confidence_path, self._json_path = targets
-        for target in targets:
-            check_free(target, overwrite)
         with storing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            prefix = f".{stem(self.path)}-"
-            self._folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=self.path.parent))
-            self.spool = PlaneSpool.create(self._folder / "spool", like)
+            self._unfinished = self._begin(targets, overwrite, resume)
+            self._folder = self._unfinished.folder
+            self.spool = self._opened_spool()
+            for position, largest in self.spool.finished():
+                self.note(position, largest, self.spool.has_confidence(position))
+            if resume and is_interrupted(self.path):
+                self._read_interrupted()
+
+    @property
+    def folder(self) -> Path:
+        """Where all is kept until it is finished."""
+        return self._folder
+
+    def _begin(self, targets: list[Path], overwrite: bool, resume: bool) -> Unfinished:
+        """The folder for what is not finished: a new one, or that of the run to resume."""
+        identity = run_identity(self._provenance, self._like)
+        earlier = Unfinished.found(self.path, identity, any_other=overwrite) if resume else None
+        if earlier is not None and earlier.placing:  # some files are at their places already
+            return earlier
+        interrupted = resume and is_interrupted(self.path)
+        try:
+            if interrupted and not overwrite:
+                check_same(self.path, recorded_identity(self.path, self._like), identity)
+            for target in targets:
+                check_free(target, overwrite or interrupted)
+        except InContextError:
+            if earlier is not None:
+                earlier.release()
+            raise
+        if earlier is None and overwrite:
+            remove_left(self.path)
+        return earlier or Unfinished.begin(self.path, identity)
+
+    def _opened_spool(self) -> PlaneSpool:
+        """The spool of the folder; a new one if there is none, or it was never begun."""
+        folder = self._folder / SPOOL
+        if (folder / SPOOL_READY).is_file():
+            return PlaneSpool(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        spool = PlaneSpool.create(folder, self._like)
+        (folder / SPOOL_READY).touch()
+        return spool
+
+    def _read_interrupted(self) -> None:
+        """Take the planes that an output of the same run holds already."""
+        from .stacks import open_labels, open_stack
+
+        record = recorded_provenance(self.path) or {}
+        if run_identity(record, self._like) != run_identity(self._provenance, self._like):
+            return  # of another run, and to be replaced
+        confidence = open_stack(self.path / "confidence" if self._is_zarr else self._confidence_path)
+        labels = open_labels(self.path)
+        for position in record.get("finished", []):
+            if position in self.finished:
+                continue
+            at = dict(zip(self._like.plane_axes, self._like.unravel(position), strict=True))
+            planes = []
+            for stack in (labels, confidence):
+                if sorted(stack.plane_axes) == sorted(at):
+                    place = int(np.ravel_multi_index([at[a] for a in stack.plane_axes], stack.grid)) if at else 0
+                else:  # a format without such axes numbers the planes
+                    place = position
+                planes.append(stack.read(place)[..., 0])
+            self.write(position, planes[0], planes[1])
 
     def write(self, position: int, labels: Any, confidence: Any = None) -> None:
         """Keep one plane on disk; it may be written again.
@@ -109,7 +174,7 @@ class LabelWriter:
 
     def note(self, position: int, largest: int, has_confidence: bool = True) -> None:
         """Take a plane for written that another process has written to the ``spool``; ``largest`` is its largest id."""
-        self._written.add(position)
+        self.finished.add(position)
         self._largest = max(self._largest, largest)
         self._has_confidence |= has_confidence
 
@@ -124,25 +189,25 @@ class LabelWriter:
         if self._closed:
             raise FileError(f"{self.path} is finished already.")
         self._closed = True
-        record = {**self._provenance, "complete": complete, "finished": sorted(self._written)}
+        record = {**self._provenance, "complete": complete, "finished": sorted(self.finished)}
         dtype = smallest_dtype(self._dtype, self._largest)
         try:
             with storing(self.path):
                 targets = self._make_zarr(dtype, record) if self._is_zarr else self._make_tiffs(dtype, record)
+                (self._folder / PLACING).touch()
                 for made, target in targets:
                     replace_by(made, target)
         except BaseException as error:  # Ctrl-C too
-            for made in self._folder.iterdir():
-                if made.name != "spool":
-                    shutil.rmtree(made, ignore_errors=True) if made.is_dir() else made.unlink()
-            kept = f"The finished slices ({len(self._written)}) are kept in {self._folder / 'spool' / 'labels'} (Zarr)."
+            self._unfinished.tidy()
+            self._unfinished.release()
+            kept = f"The finished slices ({len(self.finished)}) are kept in {self._folder / SPOOL / 'labels'} (Zarr)."
             if isinstance(error, InContextError):
                 raise type(error)(f"{error} {kept}") from error
             error.add_note(kept)
             raise
         if not self._is_zarr and not self._has_confidence:
             self._confidence_path.unlink(missing_ok=True)  # of an earlier run, now replaced
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._unfinished.remove(but_key=not complete)
         return [target for _, target in targets]
 
     def _make_tiffs(self, dtype: np.dtype[Any], record: dict[str, Any]) -> list[tuple[Path, Path]]:
@@ -166,7 +231,7 @@ class LabelWriter:
     def _planes(self, read: Callable[[int], NDArray[Any]], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
         blank = np.zeros(self._like.plane_shape, dtype)
         for position in range(len(self._like)):
-            yield read(position).astype(dtype) if position in self._written else blank
+            yield read(position).astype(dtype) if position in self.finished else blank
 
     def __enter__(self) -> Self:
         return self
@@ -176,112 +241,50 @@ class LabelWriter:
     ) -> None:
         if self._closed:
             return
-        if not self._written:
+        if not self.finished:
             self._closed = True
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._unfinished.remove()
             return
         try:
-            self.finish(complete=error is None and len(self._written) == len(self._like))
+            self.finish(complete=error is None and len(self.finished) == len(self._like))
         except InContextError as second:
             if error is None:
                 raise
             error.add_note(str(second).removeprefix(f"{error} "))  # what cut the run short is told first, and once
         else:
             if error is not None:
-                error.add_note(f"The finished slices ({len(self._written)}) are in {self.path}.")
+                error.add_note(f"The finished slices ({len(self.finished)}) are in {self.path}.")
 
 
-class LabelFolder:
-    """Writes the labels of a collection, one file an image, each when it is done.
+def run_identity(record: Mapping[str, Any], like: Stack) -> dict[str, Any]:
+    """Which run it is: what its record says, but for dates and other programs' versions, and the shape of its image."""
+    known = {k: v for k, v in record.items() if k not in ("date", "versions", "complete", "finished")}
+    own = record.get("versions", {}).get("napari-incontext-seg")
+    return {**known, "axes": like.axes, "shape": [int(n) for n in like.data.shape], "version": own}
 
-    Labels go to ``NAME.tif`` (``NAME.png`` for images that are PNG files, where the ids fit), confidence to
-    ``confidence/NAME.tif``, and provenance to ``provenance.json``.
 
-    Parameters
-    ----------
-    path
-        The folder; made when missing.
-    images
-        The collection, one plane a stack, each with a name of its own.
-    dtype, overwrite, provenance
-        As for `LabelWriter`.
+def recorded_identity(path: Path, like: Stack) -> dict[str, Any]:
+    """Which run made the output ``path``, if it was about an image like this."""
+    return run_identity(recorded_provenance(path) or {}, like)
+
+
+def is_interrupted(path: Path) -> bool:
+    """Whether the output ``path`` holds a part of its planes, as its run was cut short."""
+    return (recorded_provenance(path) or {}).get("complete") is False
+
+
+def is_finished(path: Path, like: Stack, provenance: Mapping[str, Any]) -> bool:
+    """Whether the output ``path`` is there and complete.
 
     Raises
     ------
-    FileError
-        An output exists, or the folder cannot be written to.
     InputError
-        Two images have the same name.
+        It is, but was made by another run than that with this ``provenance``.
     """
-
-    def __init__(
-        self,
-        path: PathLike,
-        images: list[Stack],
-        *,
-        dtype: Any = None,
-        overwrite: bool = False,
-        provenance: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.path = Path(path).expanduser()
-        self._images, self._dtype = images, smallest_dtype(dtype, 0)
-        self._provenance = provenance_record(provenance)
-        self._written: list[int] = []
-        self._files: list[Path] = []
-        names = [image.name for image in images]
-        for name in names:
-            if "/" in name or "\\" in name or "\0" in name or name in (".", ".."):
-                raise InputError(f"the name of an image becomes that of a file, and {name!r} cannot: rename the image.")
-        if len(set(names)) < len(names) or not all(names):
-            twice = sorted({n for n in names if names.count(n) > 1 or not n})
-            raise InputError(f"each image needs a name of its own for its labels; not so: {twice}.")
-        for target in [self.path / "provenance.json", *(self._target(n, s) for n in names for s in (".tif", ".png"))]:
-            check_free(target, overwrite)
-        with storing(self.path):
-            (self.path / "confidence").mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.path).close()  # fails now rather than after the first image
-
-    def _target(self, name: str, suffix: str) -> Path:
-        return self.path / f"{name}{suffix}"
-
-    def write(self, number: int, labels: Any, confidence: Any = None) -> Path:
-        """Write the labels (Y, X) of one image of the collection, and its confidence (Y, X); return the label file."""
-        image = self._images[number]
-        plane = as_labels(labels, image.plane_shape)
-        dtype = smallest_dtype(self._dtype, int(plane.max(initial=0)))
-        source = getattr(image.data, "path", Path())
-        png = source.suffix.lower() == ".png" and dtype.itemsize <= 2
-        target = self._target(image.name, ".png" if png else ".tif")
-        record = {**self._provenance, "image": image.name}
-        if png:
-            store(target, lambda file: _write_png(file, plane.astype(dtype)))
-        else:
-            store(target, lambda file: write_tiff(file, iter([plane.astype(dtype)]), image, dtype, record))
-        if confidence is not None:
-            values, floats = as_confidence(confidence, plane.shape), np.dtype(np.float32)
-            beside = self.path / "confidence" / f"{image.name}.tif"
-            store(beside, lambda file: write_tiff(file, iter([values]), image, floats, record))
-        self._written.append(number)
-        self._files.append(target)
-        return target
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        complete = error is None and len(set(self._written)) == len(self._images)
-        finished = [self._images[k].name for k in self._written]
-        record = {**self._provenance, "complete": complete, "finished": finished}
-        try:
-            store(self.path / "provenance.json", lambda f: f.write_text(json.dumps(record, indent=1), encoding="utf-8"))
-        except InContextError as second:
-            if error is None:
-                raise
-            error.add_note(str(second))
-        if error is not None and finished:
-            error.add_note(f"The finished images ({len(finished)}) are in {self.path}.")
+    if (recorded_provenance(path) or {}).get("complete") is not True or next(left(path), None) is not None:
+        return False
+    check_same(path, recorded_identity(path, like), run_identity(provenance_record(provenance), like))
+    return True
 
 
 def label_files(path: Path) -> list[Path]:
@@ -321,7 +324,3 @@ def smallest_dtype(given: Any, largest: int) -> np.dtype[Any]:
     if given is not None and np.dtype(given).kind in "ui" and np.dtype(given).itemsize <= 4:
         needed = np.promote_types(needed, f"u{np.dtype(given).itemsize}")
     return np.dtype(needed)
-
-
-def _write_png(path: Path, labels: NDArray[Any]) -> None:
-    Image.fromarray(labels).save(path, format="PNG")

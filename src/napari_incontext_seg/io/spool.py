@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ class PlaneSpool:
         if not (self.folder / "labels").is_dir():
             raise FileError(f"{self.folder} is no longer there.")
         if values is not None:
-            self._confidence[position] = np.rint(values * _CONFIDENCE_STEPS) / _CONFIDENCE_STEPS
+            self._confidence[position] = stored_confidence(values)
         self._labels[position] = plane  # last: a plane that has labels is finished
         return int(plane.max(initial=0))
 
@@ -92,6 +93,21 @@ class PlaneSpool:
         rows, columns = (-(-n // _CHUNK) for n in self._labels.shape[1:])
         chunks = (f"c.{position}.{i}.{k}" for i in range(rows) for k in range(columns))
         return all((self.folder / "labels" / chunk).is_file() for chunk in chunks)
+
+    def has_confidence(self, position: int) -> bool:
+        """Whether a plane was written with confidence."""
+        return (self.folder / "confidence" / f"c.{position}.0.0").is_file()
+
+    def finished(self) -> Iterator[tuple[int, int]]:
+        """Numbers of the planes that were written, and the largest id in each; what cannot be read is not finished."""
+        for position in range(self._labels.shape[0]):
+            if self.holds(position):
+                try:
+                    largest = int(self.labels(position).max(initial=0))
+                    self.confidence(position)
+                except Exception:  # codecs raise what they like; a machine that crashed may leave files without content
+                    continue
+                yield position, largest
 
     def labels(self, position: int) -> Labels:
         """Labels (Y, X) of a plane that was written."""
@@ -111,6 +127,11 @@ def as_confidence(values: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
     if confidence.shape != shape:
         raise InputError(f"confidence must match the labels {shape}; got {confidence.shape}.")
     return confidence
+
+
+def stored_confidence(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Confidence as a spool keeps it, in steps."""
+    return np.asarray(np.rint(values * _CONFIDENCE_STEPS) / _CONFIDENCE_STEPS, np.float32)
 
 
 def _array(folder: Path) -> zarr.Array[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
@@ -199,16 +198,11 @@ def _painted(
         for image, target in jobs.items():
             yield image, paint_file(plan, predictor, (image, target))
         return
-    try:
-        with closing(workers.each(partial(paint_at_work, plan, predictor.digest), jobs.items())) as results:
-            for (image, target), found in results:
-                if isinstance(found, InContextError):  # the worker could not even begin, or died over it
-                    found = Outcome(str(image), str(target), "failed", str(found))
-                yield image, found
-    finally:
-        for target in jobs.values():  # what workers left that were ended
-            for left in target.parent.glob(f".{stem(target)}-*.partial"):
-                shutil.rmtree(left, ignore_errors=True)
+    with closing(workers.each(partial(paint_at_work, plan, predictor.digest), jobs.items())) as results:
+        for (image, target), found in results:
+            if isinstance(found, InContextError):  # the worker could not even begin, or died over it
+                found = Outcome(str(image), str(target), "failed", str(found))
+            yield image, found
 
 
 def paint_at_work(plan: BatchPlan, digest: str, job: Job) -> Outcome:
@@ -226,7 +220,8 @@ def paint_file(plan: BatchPlan, predictor: Predictor, job: Job) -> Outcome:
         if plan.earlier == "skip" and _is_finished(target, provenance(predictor, run.context, settings)):
             return Outcome(str(image), str(target), "skipped")
         report = run_to_file(
-            run, target, overwrite=plan.earlier != "refuse", settings=settings, given=unused,
+            run, target, overwrite=plan.earlier != "refuse", resume=plan.earlier != "replace", settings=settings,
+            given=unused,
             picture=target.with_name(f"{stem(target)}.png") if plan.picture else None,
         )  # fmt: skip
         return Outcome.done(image, report)

@@ -13,7 +13,7 @@ from ..core.stack import Stack
 from ..core.types import Context, Example, Kind, Labels, Predictor, Segmentation
 from ..errors import InputError
 from ..infer.propagate import keep_given, segment_images
-from ..io.labels import LabelFolder
+from ..io.label_folder import LabelFolder
 from ..io.picture import Panel, contact_sheet, save_png
 from .report import Report, provenance, spread
 

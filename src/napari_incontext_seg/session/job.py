@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..core.labels import as_labels
-from ..core.metrics import dice
+from ..core.metrics import dice, slice_confidence
 from ..core.stack import Stack
 from ..core.types import Labels
 from ..errors import InputError
 from ..infer.propagate import Propagation
-from ..io.labels import LabelWriter
+from ..io.labels import LabelWriter, is_finished, label_files
 from ..io.picture import Panel, contact_sheet, save_png
-from ..io.storing import check_free
-from .report import Finished, Report, provenance, spread
+from ..io.storing import check_free, storing
+from ..io.unfinished import KEY, check_none_left, fingerprint
+from .report import Finished, Report, finished, provenance, spread
 
 if TYPE_CHECKING:
+    from ..infer.key import Key
     from .workers import Workers
 
 PANELS = 12  # slices shown in the picture, of which a third at most annotated ones
@@ -39,11 +43,14 @@ def run_to_file(
     truth: Stack | None = None,
     given: Mapping[int, Labels] | None = None,
     workers: Workers | None = None,
+    resume: bool = False,
+    key: Key | None = None,
     on_step: Callable[[Finished], None] | None = None,
 ) -> Report:
     """Run a propagation into a label file, a confidence volume and a picture.
 
-    When it is cut short (Ctrl-C, an error), what is finished is kept in the file before the exception goes on.
+    When it is cut short (Ctrl-C, an error), what is finished is kept in the file before the exception goes on. Where
+    even that was not possible (the process was killed), it is kept beside the output. Either way `resume` goes on.
 
     Parameters
     ----------
@@ -65,15 +72,22 @@ def run_to_file(
         Labels (Y, X) of slices that are not visited, and come out like this.
     workers
         Others that paint, side by side; the outcome is the same.
+    resume
+        Go on with what the same run has finished before it was cut short, if there is anything. The outcome is that of
+        a run that was not. If it is complete already, nothing is done.
+    key
+        What the model has just learned: kept until the run is finished, so that it can be resumed.
     on_step
-        Called after each finished plane.
+        Called after each finished plane, those from before too.
 
     Raises
     ------
     FileError
-        The output exists and ``overwrite`` is not set, or cannot be written.
+        The output exists and ``overwrite`` is not set, or cannot be written; an earlier run to it was cut short, and
+        neither ``overwrite`` nor ``resume`` says what shall become of it.
     InputError
-        The truth does not fit the stack.
+        The truth does not fit the stack; the run to be resumed had another image, model, examples or settings, or
+        cannot be resumed, as it is approximate.
     """
     started = time.perf_counter()
     if truth is not None and (len(truth) != len(run.stack) or truth.plane_shape != run.stack.plane_shape):
@@ -82,19 +96,28 @@ def run_to_file(
             f"got {len(truth)} of {truth.plane_shape}."
         )
     if picture is not None:
-        check_free(picture, overwrite)
+        check_free(picture, overwrite or resume)
+    record = _record(run, settings, given or {})
+    if resume and is_finished(out, run.stack, record):
+        files = [file for file in label_files(out) if file.exists()]
+        return Report(out, len(run) + len(given or {}), files, complete=True)
+    if not resume and not overwrite:
+        check_none_left(out)
     report = Report(out, len(run) + len(given or {}))
     shown = _shown(run)
     painted: dict[int, Labels] = {}
-    record = provenance(run.predictor, run.context, settings)
-    if run.stack.normalization is not None:
-        record["value_range"] = asdict(run.stack.normalization)
-    with LabelWriter(out, run.stack, dtype=dtype, overwrite=overwrite, provenance=record) as writer:
+    with LabelWriter(out, run.stack, dtype=dtype, overwrite=overwrite, provenance=record, resume=resume) as writer:
+        if key is not None:
+            with storing(out):
+                key.save(writer.folder / KEY, overwrite=True)
         for position, labels in (given or {}).items():
             writer.write(position, labels, np.ones(labels.shape, np.float32))
             report.annotated.append(position)
-        with closing(workers.paint(run, writer) if workers is not None else _paint(run, writer)) as steps:
-            for step in steps:
+        before = [p for p in run.positions if p in writer.finished]
+        _check_exact(run, before)
+        rest = run.part([p for p in run.positions if p not in writer.finished], writer.spool.labels) if before else run
+        with closing(workers.paint(run, writer) if workers is not None else _paint(rest, writer)) as steps:
+            for step in chain((_finished(p, run, writer) for p in before), steps):
                 if step.position in shown:
                     painted[step.position] = writer.spool.labels(step.position)
                 _note(report, step, run, truth, writer.spool.labels)
@@ -108,7 +131,7 @@ def run_to_file(
             Panel(run.stack.plane(p), painted[p], report.title(p), annotated=p in report.annotated)
             for p in sorted(painted)
         ]
-        save_png(contact_sheet(panels), picture, overwrite=overwrite)
+        save_png(contact_sheet(panels), picture, overwrite=overwrite or resume)
         report.files.append(picture)
     return report
 
@@ -121,10 +144,43 @@ def _shown(run: Propagation) -> set[int]:
     return {*kept, *(others[i] for i in spread(len(others), PANELS - len(kept)))}
 
 
+def _record(run: Propagation, settings: Mapping[str, Any] | None, given: Mapping[int, Labels]) -> dict[str, Any]:
+    """What the output's provenance says of a run: enough to tell whether another one is the same."""
+    record = provenance(run.predictor, run.context, settings)
+    if run.stack.normalization is not None:
+        record["value_range"] = asdict(run.stack.normalization)
+    slices = [(stop.position, stop.source, stop.parent) for stop in run.route]
+    digest = hashlib.sha256()
+    for position, labels in sorted(given.items()):
+        digest.update(f"{position} {labels.shape}".encode() + np.ascontiguousarray(labels, np.uint32).tobytes())
+    return {
+        **record,
+        "image": fingerprint(run.stack),
+        "slices": hashlib.sha256(repr(slices).encode()).hexdigest(),
+        "given": digest.hexdigest() if given else None,
+    }
+
+
+def _check_exact(run: Propagation, before: list[int]) -> None:
+    """Raise InputError if the rest of a run would not come out as in the whole run."""
+    if before and len(before) < len(run) and getattr(run.predictor, "approximate", False):
+        raise InputError(
+            "an approximate run depends on the slice that it painted first, so it cannot be resumed: begin anew with "
+            "--overwrite (overwrite=True), or leave out --approximate."
+        )
+
+
+def _finished(position: int, run: Propagation, writer: LabelWriter) -> Finished:
+    """A plane that was painted before."""
+    if position in run.examples:
+        return Finished(position, None)
+    return Finished(position, slice_confidence(writer.spool.labels(position), writer.spool.confidence(position)))
+
+
 def _paint(run: Propagation, writer: LabelWriter) -> Generator[Finished]:
     for step in run:
         writer.write(step.position, step.segmentation.labels, step.segmentation.confidence)
-        yield Finished(step.position, None if step.annotated else step.segmentation.slice_confidence)
+        yield finished(step)
 
 
 def _note(

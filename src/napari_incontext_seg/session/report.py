@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.metrics import slice_confidence
 from ..core.types import Context, Predictor
+from ..io.spool import stored_confidence
+
+if TYPE_CHECKING:
+    from ..infer.propagate import Step
 
 LEAST_SURE = 5  # slices named at the end of a run
 
@@ -20,6 +25,13 @@ class Finished:
 
     position: int
     confidence: float | None = None
+
+
+def finished(step: Step) -> Finished:
+    """What is told of a step: how sure the model was is said of what is stored, so that it can be said again later."""
+    painted = step.segmentation
+    sure = None if step.annotated else slice_confidence(painted.labels, stored_confidence(painted.confidence))
+    return Finished(step.position, sure)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from ..errors import ModelError
 from ..infer.portable import load_run
 from ..infer.propagate import Propagation
 from ..io.spool import PlaneSpool
+from .report import finished
 
 Load: TypeAlias = Callable[[], Predictor]
 Painted: TypeAlias = tuple[int, float | None, int]  # plane number, confidence (None: annotated), largest id
@@ -58,8 +59,7 @@ def paint_piece(folder: str, load: Load, digest: str, positions: Sequence[int]) 
         painted: list[Painted] = []
         for step in run.part(positions, spool.labels):
             largest = spool.write(step.position, step.segmentation.labels, step.segmentation.confidence)
-            confidence = None if step.annotated else step.segmentation.slice_confidence
-            painted.append((step.position, confidence, largest))
+            painted.append((step.position, finished(step).confidence, largest))
         return painted
 
 

@@ -117,6 +117,8 @@ class Workers:
     def paint(self, run: Propagation, writer: LabelWriter) -> Generator[Finished]:
         """Paint a run into the spool of a writer; yields what is finished, in the order in which that happens.
 
+        Planes that the writer holds already are left as they are.
+
         Closing the iterator, or an error, ends the workers of this machine; those of a scheduler end their piece.
 
         Raises
@@ -128,8 +130,9 @@ class Workers:
         """
         folder = writer.spool.folder.parent.absolute()
         save_run(folder, run)
-        share = len(run) // (4 * self.size)  # at the end of a short run no worker shall wait long for another
-        agenda = Agenda(run, min(PIECE, share or 1))
+        left = sum(position not in writer.finished for position in run.positions)
+        share = left // (4 * self.size)  # at the end of a short run no worker shall wait long for another
+        agenda = Agenda(run, min(PIECE, max(1, share)), writer.finished)
         finished: list[Finished] = []
 
         def keep(piece: list[int], result: list[Painted] | InContextError) -> None:
