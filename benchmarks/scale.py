@@ -101,7 +101,7 @@ def part(out: Path, name: str) -> Path:
 def memory(arguments: argparse.Namespace, folder: Path) -> list[Facts]:
     """Resident memory of runs over a TIFF and an OME-Zarr, short (100 slices) and whole."""
     rows: list[Facts] = []
-    for suffix in ("tif", "zarr"):
+    for suffix in arguments.sources.split(","):
         for slices in dict.fromkeys((min(SHORT, arguments.slices), arguments.slices)):
             image = f"{slices}.{suffix}"
             if not (folder / f"{slices}.tif").exists():
@@ -219,6 +219,7 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=120)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--model", default="auto")
+    parser.add_argument("--sources", default="tif,zarr", help="of the part memory")
     parser.add_argument("--quality", default="balanced")
     parser.add_argument("--threads", type=int, default=1, help="a process")
     parser.add_argument("--json", type=Path)
@@ -241,7 +242,7 @@ def main() -> None:
                     f"{name} {value:.1f}" if isinstance(value, float) else f"{name} {value}"
                     for name, value in row.items()
                 )
-                print(f"{part}: {', '.join(cells)}")
+                print(f"{part}: {', '.join(cells)}", flush=True)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(results, indent=1))
 

@@ -124,7 +124,7 @@ def test_numpy_files_that_are_refused(tmp_path: Path) -> None:
     [
         ("missing.tif", "does not exist"),
         ("missing/*.png", "holds no image|cannot be read"),
-        ("movie.mp4", r"is a video.*napari-incontext-seg\[video\]"),
+        ("movie.mp4", "cannot be read as a video"),
         ("table.xlsx", "unknown format; can be read: TIFF, PNG"),
         ("void.png", "is empty"),
         ("text.png", "cannot be read as an image"),

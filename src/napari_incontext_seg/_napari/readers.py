@@ -1,4 +1,4 @@
-"""Open an example set by drag and drop: its examples become an image layer and a labels layer."""
+"""Open by drag and drop: an example set, whose examples become an image and a labels layer; and videos."""
 
 from __future__ import annotations
 
@@ -36,6 +36,40 @@ def read_example_sets(path: str | list[str]) -> list[LayerData]:
     layers = [data for file in paths for data in example_layers(load_examples(file), file)]
     if not layers:
         raise InputError(f"{paths[0].name} holds no example: there is nothing to show.")
+    return layers
+
+
+def get_video_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:
+    """Return a function that reads videos, or None if one of the paths is none."""
+    from ..io.paths import VIDEO_SUFFIXES
+
+    paths = [path] if isinstance(path, str) else path
+    return read_videos if all(p.lower().endswith(VIDEO_SUFFIXES) for p in paths) else None
+
+
+def read_videos(path: str | list[str]) -> list[LayerData]:
+    """Read one or more videos as napari layer data: frames are decoded when they are shown.
+
+    Raises
+    ------
+    InContextError
+        A file is damaged, or no video.
+    """
+    from dask.array import from_array
+
+    from ..io.stacks import open_stack
+
+    layers = []
+    for file in [path] if isinstance(path, str) else path:
+        stack = open_stack(file)
+        rgb = stack.axes.endswith("s")
+        data, attributes, kind = layer_data(stack, stack.name, "image", rgb=rgb)
+        axes = len(stack.axes) - rgb
+        attributes |= {name: attributes[name][:axes] for name in ("scale", "translate", "units", "axis_labels")}
+        if not rgb:
+            attributes["contrast_limits"] = (0, np.iinfo(data.dtype).max)
+        frames = from_array(data, chunks=(1, *data.shape[1:]))  # type: ignore[no-untyped-call]
+        layers.append((frames, attributes, kind))
     return layers
 
 

@@ -34,7 +34,7 @@ QualityChoice: TypeAlias = Literal["fast", "balanced", "best"]
 ModelOption = Annotated[str, typer.Option(help="auto, guess, a known model (incontext-seg weights list), or a file.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 ImageArgument = Annotated[
-    Path, typer.Argument(help="TIFF, OME-Zarr, .npy, or a folder of images (or a quoted pattern).", metavar="IMAGE")
+    Path, typer.Argument(help="TIFF, OME-Zarr, video, .npy, or a folder of images (a quoted pattern).", metavar="IMAGE")
 ]
 AnnotatedOption = Annotated[
     str | None, typer.Option(help="Numbers of the annotated slices (0,15,20:23); default: those with any label.")

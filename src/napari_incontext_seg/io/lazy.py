@@ -39,6 +39,11 @@ class PagedArray(ABC):
         """Read one page; pages are numbered row-major over the axes before those of a page."""
 
     @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
     def num_pages(self) -> int:
         """How many pages there are."""
         return prod(self._counted)

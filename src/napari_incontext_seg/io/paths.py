@@ -14,7 +14,7 @@ VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".web
 IMAGE_SUFFIXES = TIFF_SUFFIXES + RASTER_SUFFIXES
 FILE_SUFFIXES = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, ".npy", ".npz", ".zarr")  # what is so called is no plain folder
 ZARR_MARKERS = ("zarr.json", ".zgroup", ".zarray")
-READABLE = "TIFF, PNG, JPEG, BMP, .npy, .npz, OME-Zarr, a folder of images, or a pattern such as 'images/*.png'"
+READABLE = "TIFF, PNG, JPEG, BMP, .npy, .npz, OME-Zarr, videos, a folder of images, or a pattern such as 'images/*.png'"
 
 PathLike = str | os.PathLike[str]
 

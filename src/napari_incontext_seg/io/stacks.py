@@ -29,6 +29,7 @@ from .paths import (
 )
 from .raster import read_raster
 from .tiff import read_tiff, read_tiff_images
+from .video import read_video
 
 MOST_IMAGES = 100_000  # of a collection
 
@@ -40,7 +41,8 @@ def open_stack(path: PathLike, *, axes: str | None = None, channels: Sequence[in
     ----------
     path
         TIFF (OME, ImageJ, plain), PNG, JPEG, BMP, ``.npy``, ``.npz`` (one array), OME-Zarr 0.4 or 0.5, a folder of
-        images of equal size (in natural order, along axis ``i``), or a pattern (``"images/*.png"``).
+        images of equal size (in natural order, along axis ``i``), a pattern (``"images/*.png"``), or a video (MP4, AVI,
+        ...; needs the extra ``video``).
     axes
         What the axes are, one letter each (``"zcyx"``), where the file does not say or errs.
     channels
@@ -147,10 +149,7 @@ def _open_file(path: Path, *, labels: bool) -> Stack:
     if suffix in (".npy", ".npz"):
         return _read_numpy(path, labels)
     if suffix in VIDEO_SUFFIXES:
-        raise FileError(
-            f"{path.name} is a video, which cannot be read yet (it will need the extra: pip install "
-            "'napari-incontext-seg[video]'). Save its frames as TIFF or PNG."
-        )
+        return read_video(path, labels=labels)
     raise FileError(f"{path.name} is of an unknown format; can be read: {READABLE}.")
 
 
