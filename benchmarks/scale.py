@@ -63,11 +63,33 @@ def command(
     folder: Path, out: str, arguments: argparse.Namespace, *options: str, image: str = "stack.tif"
 ) -> list[str]:
     """The command line of a run over a stack in ``folder``."""
+    if arguments.model == "bright":
+        return [sys.executable, __file__, "bright", "--paint", *(str(folder / name) for name in (image, out))]
     return [
         sys.executable, "-m", "napari_incontext_seg", "propagate", str(folder / image),
         "--labels", str(folder / "labels.tif"), "--annotated", "0", "--model", arguments.model,
         "--quality", arguments.quality, "--out", str(folder / out), "--no-picture", "--json", *options,
     ]  # fmt: skip
+
+
+class Bright:
+    """A model that takes no time: what is bright gets a label. All the rest of a run is as it is with others."""
+
+    name, digest = "bright", "0"
+
+    def bind(self, context: Any) -> Any:
+        from napari_incontext_seg import Segmentation
+
+        return lambda plane: Segmentation((plane[..., 0] > 0.5).astype(np.uint32), plane[..., 0])
+
+
+def paint_bright(image: Path, out: Path) -> None:
+    """A run with `Bright`, which the command line does not know."""
+    from napari_incontext_seg import open_labels, open_stack, propagate, run_to_file
+
+    labels = open_labels(image.with_name("labels.tif")).read(0)[..., 0]
+    report = run_to_file(propagate(open_stack(image), {0: labels}, Bright()), out)
+    print(json.dumps(report.as_dict()))
 
 
 def timed(line: list[str], arguments: argparse.Namespace) -> Facts:
@@ -218,12 +240,16 @@ def main() -> None:
     parser.add_argument("parts", help=f"of {', '.join(PARTS)}; several are joined by commas")
     parser.add_argument("--slices", type=int, default=120)
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--model", default="auto")
+    parser.add_argument("--model", default="auto", help="or bright, which takes no time (memory only)")
     parser.add_argument("--sources", default="tif,zarr", help="of the part memory")
     parser.add_argument("--quality", default="balanced")
     parser.add_argument("--threads", type=int, default=1, help="a process")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--paint", type=Path, nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.paint:
+        paint_bright(*arguments.paint)
+        return
     chosen = arguments.parts.split(",")
     if unknown := [part for part in chosen if part not in PARTS]:
         parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")

@@ -375,3 +375,19 @@ def test_hostile_files_in_a_session_are_told(stack: Stack, tmp_path: Path) -> No
         os.mkfifo(log)
         with pytest.raises(FileError, match="no file"):
             load_session(folder, stack)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on Windows")
+def test_pipes_among_the_labels_of_a_session_are_not_read(stack: Stack, tmp_path: Path) -> None:
+    folder = tmp_path / "session"
+    worked_on(stack, folder).autosave.close()  # type: ignore[union-attr]
+    chunk = sorted((folder / "labels.zarr" / "labels").glob("c.*"))[0]
+    chunk.unlink()
+    os.mkfifo(chunk)
+    with pytest.warns(DegradedDataWarning, match="could not be restored"):
+        list(load_session(folder, stack).planes())
+    metadata = folder / "labels.zarr" / "labels" / "zarr.json"
+    metadata.unlink()
+    os.mkfifo(metadata)
+    with pytest.raises(FileError, match="cannot be read"):
+        list(load_session(folder, stack).planes())

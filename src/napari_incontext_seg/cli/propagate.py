@@ -51,7 +51,10 @@ if TYPE_CHECKING:
 def propagate(
     image: ImageArgument,
     out: Annotated[
-        Path, typer.Option(help="OUT.tif or OUT.zarr; a folder: image by image, for images that are no stack.")
+        Path,
+        typer.Option(
+            help="OUT.tif, OUT.zarr, or IMAGE.zarr/labels/NAME; a folder: image by image, for images that are no stack."
+        ),
     ],
     labels: Annotated[
         Path | None, typer.Option(help="Labels of the annotated slices: same shape as IMAGE; or one slice.")
@@ -89,7 +92,7 @@ def propagate(
     """Propagate the annotated slices of a stack, time-lapse or folder to all others."""
     from ..infer.propagate import propagate as start
     from ..io.labels import label_files
-    from ..io.paths import input_files, stem
+    from ..io.paths import input_files
     from ..io.stacks import open_labels, open_stack
     from ..io.storing import check_apart, check_free
     from ..io.unfinished import check_none_left, kept_key
@@ -119,7 +122,7 @@ def propagate(
             picture=picture, key=known,
         )  # fmt: skip
         return finish(report, as_json)
-    sheet = out.with_name(f"{stem(out)}.png") if picture else None
+    sheet = picture_file(out) if picture else None
     outputs = [*label_files(out), *([sheet] if sheet is not None else [])]
     inputs = [given for given in (image, labels, examples, truth, key) if given is not None]
     check_apart(outputs, [file for given in inputs for file in input_files(given)])
@@ -146,6 +149,7 @@ def propagate(
         report = run_to_file(
             run, out, dtype=label_stack.data.dtype if label_stack is not None else None, overwrite=overwrite,
             settings=settings, given=shown.given, workers=others, resume=resume, key=learned,
+            class_names=shown.class_names, class_colors=shown.class_colors,
             picture=sheet, truth=open_labels(truth) if truth is not None else None, on_step=lambda _: advance(),
         )  # fmt: skip
     return finish(report, as_json)
@@ -188,9 +192,21 @@ def model_choice(settings: dict[str, Any], model: str, device: str, key: Path | 
 
 def is_collection(image: Path, out: Path) -> bool:
     """Images whose output is a folder are segmented one by one."""
+    from ..io.ome_zarr import goes_inside
     from ..io.paths import FILE_SUFFIXES
 
-    return out.suffix.lower() not in FILE_SUFFIXES and image.suffix.lower() != ".zarr"
+    return out.suffix.lower() not in FILE_SUFFIXES and image.suffix.lower() != ".zarr" and not goes_inside(out)
+
+
+def picture_file(out: Path) -> Path:
+    """The contact sheet: beside the output, or beside the image that it goes into."""
+    from ..io.ome_zarr import goes_inside
+    from ..io.paths import stem
+
+    if goes_inside(out):
+        image = out.parent.parent
+        return image.with_name(f"{stem(image)}_{out.name}.png")
+    return out.with_name(f"{stem(out)}.png")
 
 
 def check_can_resume(*, overwrite: bool, approximate: bool, folder: bool) -> None:

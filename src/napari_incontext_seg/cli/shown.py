@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .options import KindChoice, read_annotations, resolve_kind
 
 if TYPE_CHECKING:
+    from ..core.example_set import Rgb
     from ..core.stack import Stack
     from ..core.types import Context, Kind, Labels
     from ..infer.key import Key
@@ -31,6 +32,8 @@ class Shown:
         Examples from elsewhere.
     given
         Labels of slices that come out as they are, without being shown: examples that are not used.
+    class_names, class_colors
+        Of the example set.
     """
 
     annotations: Mapping[int, Any]
@@ -38,6 +41,8 @@ class Shown:
     ignore_label: int | None = None
     context: Context | None = None
     given: Mapping[int, Labels] = field(default_factory=dict)
+    class_names: Mapping[int, str] = field(default_factory=dict)
+    class_colors: Mapping[int, Rgb] = field(default_factory=dict)
 
 
 def show_stack(
@@ -63,6 +68,8 @@ def show_stack(
         NOT_ANNOTATED,
         split.context,
         {p: example.labels for p, example in split.unused.items() if p not in both},
+        loaded.class_names,
+        loaded.class_colors,
     )
 
 

@@ -12,9 +12,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.example_set import Rgb
 from ..core.stack import Stack
 from ..errors import FileError, InContextError, InputError
-from .ome_zarr import write_ome_zarr_image, write_ome_zarr_labels
+from .ome_zarr import check_inside, goes_inside, register, write_ome_zarr_image, write_ome_zarr_labels
 from .paths import PathLike, stem
 from .provenance import provenance_record
 from .spool import PlaneSpool
@@ -35,8 +36,9 @@ class LabelWriter:
     Parameters
     ----------
     path
-        ``NAME.tif`` (ImageJ where possible), ``NAME.ome.tif`` or ``NAME.zarr`` (OME-Zarr 0.5). A TIFF is accompanied by
-        ``NAME_confidence.tif`` and ``NAME.json`` (provenance); a Zarr holds both inside.
+        ``NAME.tif`` (ImageJ where possible), ``NAME.ome.tif``, ``NAME.zarr`` (OME-Zarr 0.5, in several resolutions), or
+        ``IMAGE.zarr/labels/NAME`` inside an OME-Zarr image. A TIFF is accompanied by ``NAME_confidence.tif`` and
+        ``NAME.json`` (provenance); a Zarr holds both inside.
     like
         The image: axes, spacing and units come from it.
     dtype
@@ -45,6 +47,8 @@ class LabelWriter:
         Replace existing files.
     provenance
         Model, digest, context fingerprint, settings, ...: plain values.
+    class_names, class_colors
+        Label -> name, and red, green, blue in [0, 1]; a Zarr says so.
     resume
         Go on with what the same run has left when it was killed or interrupted, if it has left anything.
 
@@ -71,12 +75,15 @@ class LabelWriter:
         dtype: Any = None,
         overwrite: bool = False,
         provenance: Mapping[str, Any] | None = None,
+        class_names: Mapping[int, str] | None = None,
+        class_colors: Mapping[int, Rgb] | None = None,
         resume: bool = False,
     ) -> None:
         self.path = Path(path).expanduser()
         targets = label_files(self.path)
         self._is_zarr = len(targets) == 1
         self._like, self._provenance = like, provenance_record(provenance)
+        self._classes = {"names": class_names, "colors": class_colors}
         self._dtype = smallest_dtype(dtype, 0)
         self.finished: set[int] = set()
         self._largest, self._has_confidence, self._closed = 0, False, False
@@ -194,9 +201,12 @@ class LabelWriter:
         try:
             with storing(self.path):
                 targets = self._make_zarr(dtype, record) if self._is_zarr else self._make_tiffs(dtype, record)
+                self.path.parent.mkdir(parents=True, exist_ok=True)  # the group of an image's labels may be new
                 (self._folder / PLACING).touch()
                 for made, target in targets:
                     replace_by(made, target)
+                if goes_inside(self.path):
+                    register(self.path)
         except BaseException as error:  # Ctrl-C too
             self._unfinished.tidy()
             self._unfinished.release()
@@ -222,7 +232,8 @@ class LabelWriter:
 
     def _make_zarr(self, dtype: np.dtype[Any], record: dict[str, Any]) -> list[tuple[Path, Path]]:
         made = self._folder / self.path.name
-        write_ome_zarr_labels(made, self._planes(self.spool.labels, dtype), self._like, dtype, record)
+        planes, inside = self._planes(self.spool.labels, dtype), goes_inside(self.path)
+        write_ome_zarr_labels(made, planes, self._like, dtype, record, inside=inside, **self._classes)  # type: ignore[arg-type]
         if self._has_confidence:
             floats = np.dtype(np.float32)
             write_ome_zarr_image(made / "confidence", self._planes(self.spool.confidence, floats), self._like, floats)
@@ -295,10 +306,16 @@ def label_files(path: Path) -> list[Path]:
     InputError
         The name says no format that labels are written in.
     """
+    if goes_inside(path):
+        check_inside(path)
+        return [path]
     if path.suffix.lower() == ".zarr":
         return [path]
     if path.suffix.lower() not in (".tif", ".tiff"):
-        raise InputError(f"labels are written as .tif, .ome.tif or .zarr; got {path.name}.")
+        raise InputError(
+            f"labels are written as .tif, .ome.tif or .zarr, or into an OME-Zarr image (IMAGE.zarr/labels/NAME); got "
+            f"{path.name}."
+        )
     name = stem(path)
     return [path, path.with_name(f"{name}_confidence{path.name[len(name) :]}"), path.with_name(f"{name}.json")]
 
@@ -306,7 +323,7 @@ def label_files(path: Path) -> list[Path]:
 def recorded_provenance(path: Path) -> dict[str, Any] | None:
     """The provenance of labels that a `LabelWriter` wrote to ``path``; None if there are none, or it cannot be read."""
     try:
-        if path.suffix.lower() == ".zarr":
+        if path.suffix.lower() == ".zarr" or goes_inside(path):
             found = json.loads(read_plain(path / "zarr.json"))["attributes"]["napari-incontext-seg"]
         else:
             found = json.loads(read_plain(label_files(path)[-1])) if path.is_file() else None

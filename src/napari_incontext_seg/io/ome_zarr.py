@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from yaozarrs.write.v05 import prepare_image
 from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore
 
+from ..core.example_set import Rgb
 from ..core.stack import Stack
 from ..errors import FileError, InContextError, InputError
 from .axes import guess_axes
 from .paths import ZARR_MARKERS, stem
+from .pyramid import level_shapes, levels
+from .storing import read_plain, store
 
-_CHUNK = 4096  # pixels; larger planes are cut, as a compressor takes 2 GB at most
+_CHUNK = 1024  # pixels; larger planes are cut, so that viewers read what they show
 Multiscale = v04.Multiscale | v05.Multiscale
 
 
@@ -29,7 +33,7 @@ def is_zarr(path: Path) -> bool:
     return any((path / marker).is_file() for marker in ZARR_MARKERS)
 
 
-class _PlainFiles(LocalStore):
+class PlainFiles(LocalStore):
     """A folder of which files and folders are read, but no device or pipe, which may never end."""
 
     async def get(self, key: str, *args: Any, **options: Any) -> Buffer | None:
@@ -70,7 +74,7 @@ def read_ome_zarr(path: Path, *, labels: bool = False) -> Stack:
 
 
 def _opened(path: Path, labels: bool) -> Stack:
-    node = zarr.open(_PlainFiles(path, read_only=True), mode="r")
+    node = zarr.open(PlainFiles(path, read_only=True), mode="r")
     if isinstance(node, zarr.Array):
         names = getattr(node.metadata, "dimension_names", None)
         axes = "".join(names) if names and all(n and len(n) == 1 for n in names) else guess_axes(node.shape, node.dtype)
@@ -151,15 +155,51 @@ def _transforms(multiscale: Multiscale) -> tuple[tuple[float, ...], tuple[float,
 
 # -- writing ----------------------------------------------------------------------------------------------------------
 def write_ome_zarr_labels(
-    path: Path, planes: Iterator[NDArray[Any]], like: Stack, dtype: np.dtype[Any], provenance: Mapping[str, Any]
+    path: Path,
+    planes: Iterator[NDArray[Any]],
+    like: Stack,
+    dtype: np.dtype[Any],
+    provenance: Mapping[str, Any],
+    *,
+    names: Mapping[int, str] | None = None,
+    colors: Mapping[int, Rgb] | None = None,
+    inside: bool = False,
 ) -> None:
-    """Write planes, in the order of ``like``, as an OME-Zarr 0.5 label image (one level; a chunk holds one plane)."""
-    image = v05.LabelImage.model_validate({"multiscales": [_multiscale(like)], "image-label": {"version": "0.5"}})
+    """Write planes, in the order of ``like``, as an OME-Zarr 0.5 label image, plane by plane.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    planes, dtype
+        (Y, X) each, and the type of whole numbers that they have.
+    like
+        Axes, scale, units and position come from it.
+    provenance
+        Goes into the attributes.
+    names, colors
+        Of classes: label -> name, and red, green, blue in [0, 1].
+    inside
+        Whether it will lie in an image's group ``labels``.
+    """
+    labels: dict[str, Any] = {"version": "0.5"}
+    if colors:
+        labels["colors"] = [
+            {"label-value": i, "rgba": [*(round(255 * c) for c in color), 255]} for i, color in sorted(colors.items())
+        ]
+    if names:
+        labels["properties"] = [{"label-value": i, "name": name} for i, name in sorted(names.items())]
+    if inside:
+        labels["source"] = {"image": "../../"}
+    image = v05.LabelImage.model_validate({"multiscales": [_multiscale(like)], "image-label": labels})
     _write(path, image, planes, like, dtype, {"napari-incontext-seg": dict(provenance)})
+    group = zarr.open_group(path, mode="r+")
+    # as it is: the model makes floats of the labels, which ome-zarr-py refuses, and leaves out names
+    group.attrs["ome"] = {**dict(group.attrs)["ome"], "image-label": labels}  # type: ignore[dict-item]
 
 
 def write_ome_zarr_image(path: Path, planes: Iterator[NDArray[Any]], like: Stack, dtype: np.dtype[Any]) -> None:
-    """Write single-channel planes, in the order of ``like``, as an OME-Zarr 0.5 image."""
+    """Write single-channel planes, in the order of ``like``, as an OME-Zarr 0.5 image, plane by plane."""
     _write(path, v05.Image(multiscales=[_multiscale(like)]), planes, like, dtype, None)
 
 
@@ -172,12 +212,46 @@ def _write(
     attributes: dict[str, Any] | None,
 ) -> None:
     order = _order(like)
-    shape = (*(like.grid[k] for k in order), *like.plane_shape)
+    sizes = [((*(like.grid[k] for k in order), *shape), dtype) for shape in level_shapes(*like.plane_shape)]
     chunks = (*(1 for _ in order), *(min(_CHUNK, n) for n in like.plane_shape))
-    _, arrays = prepare_image(path, image, (shape, dtype), chunks=chunks, writer="zarr", extra_attributes=attributes)
+    _, arrays = prepare_image(path, image, sizes, chunks=chunks, writer="zarr", extra_attributes=attributes)
     for position, plane in enumerate(planes):
         at = like.unravel(position)
-        arrays["0"][tuple(at[k] for k in order)] = plane
+        for number, level in enumerate(levels(plane)):
+            arrays[str(number)][tuple(at[k] for k in order)] = level
+
+
+# -- labels inside an image -------------------------------------------------------------------------------------------
+def goes_inside(path: Path) -> bool:
+    """Whether labels written to ``path`` become a part of an OME-Zarr image: ``IMAGE.zarr/labels/NAME``."""
+    return path.parent.name == "labels" and is_zarr(path.parent.parent)
+
+
+def check_inside(path: Path) -> None:
+    """Raise InputError if the image around ``path`` is of a version that cannot hold the labels that we write."""
+    image = path.parent.parent
+    try:
+        version = json.loads(read_plain(image / "zarr.json"))["attributes"]["ome"]["version"]
+    except (OSError, ValueError, LookupError, TypeError, InContextError):
+        version = None
+    if version != "0.5":
+        raise InputError(
+            f"labels are written as OME-Zarr 0.5, and {image} is no image of this version: write them beside it, "
+            f"such as --out {image.parent / path.name}.zarr."
+        )
+
+
+def register(path: Path) -> None:
+    """Name the labels at ``path`` in the list of labels of the image around them."""
+    file = path.parent / "zarr.json"
+    group: dict[str, Any] = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+    if file.is_file():
+        group = json.loads(read_plain(file))
+    ome = group.setdefault("attributes", {}).setdefault("ome", {"version": "0.5"})
+    names = ome.setdefault("labels", [])
+    if path.name not in names:
+        names.append(path.name)
+        store(file, lambda beside: beside.write_text(json.dumps(group, indent=2), encoding="utf-8"))
 
 
 def _order(like: Stack) -> list[int]:
@@ -190,11 +264,18 @@ def _multiscale(like: Stack) -> v05.Multiscale:
     letters = "".join(like.plane_axes[k] for k in _order(like)) + "yx"
     at = [like.axes.index(a) for a in letters]
     axes = [_ome_axis(like.axes[k], like.units[k]) for k in at]
-    transforms: list[Any] = [v05.ScaleTransformation(scale=[like.scale[k] for k in at])]
-    if any(like.translate[k] for k in at):
-        transforms.append(v05.TranslationTransformation(translation=[like.translate[k] for k in at]))
-    dataset = v05.Dataset(path="0", coordinateTransformations=transforms)
-    return v05.Multiscale(name=like.name or None, axes=axes, datasets=[dataset])
+    scale, translate = ([values[k] for k in at] for values in (like.scale, like.translate))
+    datasets = []
+    for level in range(len(level_shapes(*like.plane_shape))):
+        factor = [2**level if letter in "yx" else 1 for letter in letters]
+        step = [s * f for s, f in zip(scale, factor, strict=True)]
+        # the middle of a pixel is that of the pixels that it was made of
+        start = [t + s * (f - 1) / 2 for t, s, f in zip(translate, scale, factor, strict=True)]
+        transforms: list[Any] = [v05.ScaleTransformation(scale=step)]
+        if any(start):
+            transforms.append(v05.TranslationTransformation(translation=start))
+        datasets.append(v05.Dataset(path=str(level), coordinateTransformations=transforms))
+    return v05.Multiscale(name=like.name or None, axes=axes, datasets=datasets)
 
 
 def _ome_axis(letter: str, unit: str) -> Any:

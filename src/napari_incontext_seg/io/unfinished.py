@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from ..core.stack import Stack
 from ..errors import FileError, InputError
+from .ome_zarr import goes_inside
 from .paths import stem
 from .storing import read_plain
 
@@ -201,4 +202,4 @@ def _prefix(target: Path) -> str:
 
 def _place(target: Path) -> Path:
     """The folder in which unfinished outputs lie: that of the output, or of the Zarr image that it goes into."""
-    return target.parents[2] if target.parent.name == "labels" and len(target.parents) > 2 else target.parent
+    return target.parents[2] if goes_inside(target) else target.parent

@@ -29,6 +29,7 @@ from ..core.labels import as_labels
 from ..core.stack import Stack
 from ..errors import DegradedDataWarning, FileError, InContextError, InputError
 from ..io.example_sets import load_examples, save_examples
+from ..io.ome_zarr import PlainFiles
 from ..io.storing import read_plain, store, storing
 from .plan import is_own
 from .project import Project
@@ -120,7 +121,7 @@ class SavedSession:
         """Read slices; those that are damaged are left out, and a warning names them."""
         damaged: list[int] = []
         try:
-            planes: Any = zarr.open_group(self.folder / "labels.zarr", mode="r")[name]
+            planes: Any = zarr.open_group(PlainFiles(self.folder / "labels.zarr", read_only=True), mode="r")[name]
         except Exception as error:  # foreign bytes make parsers raise anything
             raise FileError(f"the labels of the session {self.folder} cannot be read: {error}.") from error
         for position in positions:
@@ -282,7 +283,7 @@ class Autosave:
                     folder.rename(self.previous)
                 self._begin(stack)
             _end_line(folder / "log.jsonl")
-            self._group = zarr.open_group(folder / "labels.zarr", mode="a")
+            self._group = zarr.open_group(PlainFiles(folder / "labels.zarr"), mode="a")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="incontext-autosave")
 
     def _begin(self, stack: Stack) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.example_set import Rgb
 from ..core.labels import as_labels
 from ..core.metrics import dice, slice_confidence
 from ..core.stack import Stack
@@ -45,6 +46,8 @@ def run_to_file(
     workers: Workers | None = None,
     resume: bool = False,
     key: Key | None = None,
+    class_names: Mapping[int, str] | None = None,
+    class_colors: Mapping[int, Rgb] | None = None,
     on_step: Callable[[Finished], None] | None = None,
 ) -> Report:
     """Run a propagation into a label file, a confidence volume and a picture.
@@ -77,6 +80,8 @@ def run_to_file(
         a run that was not. If it is complete already, nothing is done.
     key
         What the model has just learned: kept until the run is finished, so that it can be resumed.
+    class_names, class_colors
+        Label -> name (default: what the run's context says), and red, green, blue in [0, 1]; for an OME-Zarr.
     on_step
         Called after each finished plane, those from before too.
 
@@ -106,7 +111,10 @@ def run_to_file(
     report = Report(out, len(run) + len(given or {}))
     shown = _shown(run)
     painted: dict[int, Labels] = {}
-    with LabelWriter(out, run.stack, dtype=dtype, overwrite=overwrite, provenance=record, resume=resume) as writer:
+    with LabelWriter(
+        out, run.stack, dtype=dtype, overwrite=overwrite, provenance=record, resume=resume,
+        class_names=class_names or run.context.class_names, class_colors=class_colors,
+    ) as writer:  # fmt: skip
         if key is not None:
             with storing(out):
                 key.save(writer.folder / KEY, overwrite=True)
