@@ -205,3 +205,46 @@ def test_debug_shows_the_traceback(job):
 def test_numbers_and_ranges_are_read():
     assert parse_numbers("0,15,20:23", "--annotated") == [0, 15, 20, 21, 22]
     assert parse_span("3:7") == (3, 7)
+
+
+def test_resume_begins_goes_on_and_says_when_all_is_done(job, capsys, monkeypatch):
+    from napari_incontext_seg.session import job as running
+
+    quick = ("--model", "guess", "--quality", "fast", "--resume")
+    painted = []
+    finished = running.finished
+
+    def stop(step):
+        painted.append(step.position)
+        if painted == [0, 1, 2]:
+            raise KeyboardInterrupt
+        return finished(step)
+
+    monkeypatch.setattr(running, "finished", stop)
+    assert run(job, *quick) == 1
+    assert (job / "out.tif").exists()
+    assert run(job, *quick) == 0
+    assert painted == [0, 1, 2, 3, 4]
+    assert "5 slices (1 annotated)" in capsys.readouterr().out
+    assert run(job, *quick) == 0
+    assert "is finished already: there is nothing to resume" in capsys.readouterr().out
+    assert run(job, *quick, "--memory", "2") == 1
+    assert "made by another run: memory was 0, and is 2" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert run(job, *quick[:-1], out="whole.tif") == 0
+    np.testing.assert_array_equal(tifffile.imread(job / "out.tif"), tifffile.imread(job / "whole.tif"))
+    whole = tifffile.imread(job / "whole_confidence.tif")
+    np.testing.assert_array_equal(tifffile.imread(job / "out_confidence.tif"), whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "out", "message"),
+    [
+        (["--overwrite"], "out.tif", "leave one out"),
+        (["--approximate"], "out.tif", "leave one of both out"),
+        ([], "folder", "`incontext-seg batch --resume`"),
+    ],
+)
+def test_what_cannot_be_resumed_is_told(job, capsys, options, out, message):
+    assert run(job, "--resume", *options, out=out) == 1
+    assert message in capsys.readouterr().err

@@ -15,7 +15,7 @@ from long_run import long_run
 from napari_incontext_seg.core.stack import Stack
 from napari_incontext_seg.errors import FileError, InputError
 from napari_incontext_seg.infer.propagate import propagate
-from napari_incontext_seg.io.unfinished import Unfinished
+from napari_incontext_seg.io.unfinished import Unfinished, kept_key
 from napari_incontext_seg.session.job import run_to_file
 
 # processes that have all modules loaded when they begin, where the system can do that
@@ -232,3 +232,27 @@ def test_an_approximate_run_is_not_resumed(tmp_path, monkeypatch):
     predictor.approximate = True
     with pytest.raises(InputError, match="cannot be resumed"):
         run_to_file(propagate(stack(), {0: labels()}, predictor), tmp_path / "out.tif", resume=True)
+
+
+class Learned:
+    """What a tuning has learned."""
+
+    def save(self, path, *, overwrite):
+        path.write_text("learned")
+
+
+def test_what_a_tuning_has_learned_is_kept_until_the_run_is_finished(tmp_path, monkeypatch):
+    out = tmp_path / "out.tif"
+    cut(out, monkeypatch, key=Learned())
+    assert kept_key(out).read_text() == "learned"
+
+    def interrupted(step):
+        if step.position == 4:
+            raise KeyboardInterrupt
+
+    run = propagate(stack(), {0: labels()}, ThresholdPredictor())
+    with pytest.raises(KeyboardInterrupt):
+        run_to_file(run, out, resume=True, key=Learned(), on_step=interrupted)
+    assert kept_key(out).read_text() == "learned"
+    assert run_to_file(run, out, resume=True, key=Learned()).complete
+    assert kept_key(out) is None
