@@ -12,6 +12,7 @@ from napari_incontext_seg.core.types import Example
 from napari_incontext_seg.errors import FileError, InputError
 from napari_incontext_seg.infer.model_choice import ModelChoice
 from napari_incontext_seg.io.example_sets import save_examples
+from napari_incontext_seg.io.labels import LabelWriter
 from napari_incontext_seg.io.stacks import open_labels, open_stack
 from napari_incontext_seg.session.batch import BatchPlan, batch_jobs, run_batch
 from napari_incontext_seg.session.settings import RunSettings, load_settings
@@ -158,3 +159,38 @@ def test_settings_of_a_run_in_napari_can_be_used(data):
     (data / "other.json").write_text('{"settings": {"recolour": 3}}')
     with pytest.raises(InputError, match=r"no settings of a run in napari .there is no setting recolour"):
         load_settings(data / "other.json")
+
+
+class Counting(ThresholdPredictor):
+    """Notes how many planes were painted by any of it."""
+
+    painted = 0
+
+    def bind(self, context):
+        segment = super().bind(context)
+
+        def segment_counted(plane):
+            Counting.painted += 1
+            return segment(plane)
+
+        return segment_counted
+
+
+def test_a_file_that_was_being_painted_when_the_batch_was_killed_goes_on(data, monkeypatch):
+    image = np.random.default_rng(0).integers(0, 255, (5, 12, 10), np.uint8)
+    image[3] = 255
+    write(data / "stack.tif", image)
+    with monkeypatch.context() as patched:
+        patched.setattr(LabelWriter, "__exit__", lambda self, *_: self._unfinished.release())
+        with pytest.raises(KeyboardInterrupt):
+            run_batch([data / "stack.tif"], data / "out", BatchPlan(data / "set.incontext", Stopping))
+    assert not (data / "out" / "stack.tif").exists()
+    report = run_batch([data / "stack.tif"], data / "out", BatchPlan(data / "set.incontext", Counting, earlier="skip"))
+    assert [outcome.status for outcome in report.outcomes] == ["done"]
+    assert Counting.painted == 2
+    whole = run_batch([data / "stack.tif"], data / "whole", BatchPlan(data / "set.incontext", Counting))
+    assert not whole.failed
+    for name in ("stack.tif", "stack_confidence.tif"):
+        np.testing.assert_array_equal(
+            open_stack(data / "out" / name).data[:], open_stack(data / "whole" / name).data[:]
+        )

@@ -216,12 +216,12 @@ def paint_file(plan: BatchPlan, predictor: Predictor, job: Job) -> Outcome:
     image, target = job
     try:
         run, unused = _planned(plan, predictor, image)
-        settings = plan.record()
+        settings, (examples, _) = plan.record(), _examples(plan)
         if plan.earlier == "skip" and _is_finished(target, provenance(predictor, run.context, settings)):
             return Outcome(str(image), str(target), "skipped")
         report = run_to_file(
             run, target, overwrite=plan.earlier != "refuse", resume=plan.earlier != "replace", settings=settings,
-            given=unused,
+            given=unused, class_names=examples.class_names, class_colors=examples.class_colors,
             picture=target.with_name(f"{stem(target)}.png") if plan.picture else None,
         )  # fmt: skip
         return Outcome.done(image, report)
