@@ -257,7 +257,7 @@ def test_planes_that_do_not_fit(tmp_path: Path, position: int, labels: Any, conf
 
 
 def test_other_formats_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"written as \.tif, \.ome\.tif or \.zarr; got out\.png"):
+    with pytest.raises(InputError, match=r"written as \.tif, \.ome\.tif or \.zarr.* got out\.png"):
         LabelWriter(tmp_path / "out.png", stack(4, 6, 7))
 
 
