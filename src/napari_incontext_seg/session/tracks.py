@@ -1,0 +1,389 @@
+"""`TrackEditor`: tracks and their labels, corrected by a person; every edit can be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..core.objects import measure_objects
+from ..core.sparse_change import SparseChange
+from ..core.tracks import COLUMNS, Tracks
+from ..errors import InputError
+from ..infer.identity import Confirmed
+
+KEPT = 200  # edits that can be undone
+
+Node = tuple[int, int]  # frame, id
+Columns = tuple[NDArray[Any], ...]  # of `core.tracks.COLUMNS`
+
+
+class Frames(Protocol):
+    """The labels of each time point, (Y, X) or (Z, Y, X), whose ids are the tracks."""
+
+    def read(self, frame: int, /) -> NDArray[Any]: ...
+    def write(self, frame: int, labels: NDArray[Any], /) -> None: ...
+
+
+@dataclass(frozen=True)
+class _State:
+    """What an edit changes besides labels."""
+
+    parents: Mapping[int, tuple[int, ...]]
+    confirmed: frozenset[Confirmed]
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """An edit that can be taken back: what changed in which frame, with the table's rows before and after."""
+
+    title: str
+    changes: dict[int, SparseChange]
+    rows: dict[int, tuple[Columns, Columns]]
+    before: _State
+    after: _State
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What an edit would do: new labels by frame, ids by node that stands for another track now, parents, links."""
+
+    title: str
+    labels: dict[int, NDArray[Any]]
+    renamed: dict[Node, int] = field(default_factory=dict)
+    parents: Mapping[int, tuple[int, ...]] | None = None
+    links: tuple[Confirmed, ...] = ()
+
+
+class TrackEditor:
+    """Tracks that a person corrects.
+
+    Labels, table and lineage change together. What a person has joined becomes a confirmed link, which a new tracking
+    (`infer.track.track_labels`, ``confirmed``) never undoes. Objects that were edited have confidence 1.
+
+    Parameters
+    ----------
+    tracks
+        The table of what the labels hold.
+    frames
+        The labels; written to.
+    image
+        Gives the image (Y, X) or (Z, Y, X) of a frame, perhaps with channels, for intensities; None without an image.
+    confirmed
+        Links that are confirmed already.
+    on_change
+        Called after every edit, undo and redo, with the frames whose labels changed.
+
+    Attributes
+    ----------
+    tracks
+        The table as it is now.
+    confirmed
+        Links (frame, id, later frame, id) that a person has made, by the ids that the labels have now.
+    """
+
+    def __init__(
+        self, tracks: Tracks, frames: Frames, *, image: Callable[[int], Any] | None = None,
+        confirmed: Iterable[Confirmed] = (), on_change: Callable[[list[int]], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.tracks, self._frames, self._image, self._on_change = tracks, frames, image, on_change
+        self._state = _State(dict(tracks.parents), frozenset(confirmed))
+        order = np.argsort(tracks.frame, kind="stable")
+        cuts = np.searchsorted(tracks.frame[order], np.arange(int(tracks.frame.max(initial=-1)) + 2))
+        columns = [getattr(tracks, name)[order] for name in COLUMNS]
+        self._rows: dict[int, Columns] = {
+            t: tuple(column[a:b] for column in columns) for t, (a, b) in enumerate(pairwise(cuts))
+        }
+        self._undone: list[_Edit] = []
+        self._done: list[_Edit] = []
+
+    @property
+    def confirmed(self) -> tuple[Confirmed, ...]:
+        """Links that a person has made, in the order of frames."""
+        return tuple(sorted(self._state.confirmed))
+
+    # -- edits ----------------------------------------------------------------------------------------------------
+    def merge_objects(self, frame: int, kept: int, other: int) -> None:
+        """Make two objects of a frame one, ``kept``.
+
+        Raises
+        ------
+        InputError
+            One of them is not there.
+        """
+        self._row(kept, frame)
+        self._row(other, frame)
+        self._change(_Plan(f"merge {other} into {kept}", {frame: self._replaced(frame, {other: kept})}))
+
+    def merge_tracks(self, kept: int, other: int) -> None:
+        """Make two tracks one, ``kept``: in frames that have both, two pieces of one object."""
+        if kept == other:
+            raise InputError(f"track {kept} is one already.")
+        frames = self._frames_of(other)
+        parents = self._parents_without(other, instead=kept)
+        ends = sorted({*frames, *self._frames_of(kept)})
+        mine = {*frames}
+        links = tuple((a, kept, b, kept) for a, b in pairwise(ends) if (a in mine) != (b in mine))
+        renamed = {(t, other): kept for t in frames}
+        labels = {t: self._replaced(t, {other: kept}) for t in frames}
+        self._change(_Plan(f"merge track {other} into {kept}", labels, renamed, parents, links))
+
+    def split_object(self, frame: int, track: int) -> int:
+        """Part an object of a frame at its waist; the smaller part becomes a track of its own, whose id is returned."""
+        self._row(track, frame)
+        labels, new = np.array(self._frames.read(frame)), self._unused()
+        labels[_smaller_part(labels == track)] = new
+        self._change(_Plan(f"split object {track}", {frame: labels}))
+        return new
+
+    def split_track(self, track: int, frame: int) -> int:
+        """End a track before ``frame``; what comes from there on gets an id of its own, which is returned."""
+        later = self._later(track, frame)
+        if len(later) == len(self._frames_of(track)):
+            raise InputError(
+                f"track {track} begins in frame {self.tracks.begin(track)}: there is nothing to part from."
+            )
+        new = self._unused()
+        parents = {c: tuple(new if p == track else p for p in ps) for c, ps in self._state.parents.items()}
+        renamed = {(t, track): new for t in later}
+        self._change(
+            _Plan(f"split track {track}", {t: self._replaced(t, {track: new}) for t in later}, renamed, parents)
+        )
+        return new
+
+    def delete(self, track: int, frames: Iterable[int] | None = None) -> None:
+        """Delete a track, or its objects in some frames."""
+        gone = (
+            self._frames_of(track) if frames is None else [t for t in frames if self.tracks.row(track, t) is not None]
+        )
+        if not gone:
+            raise InputError(f"track {track} is in none of these frames.")
+        whole = len(gone) == len(self._frames_of(track))
+        parents = self._parents_without(track) if whole else self._state.parents
+        renamed = {(t, track): 0 for t in gone}
+        self._change(_Plan(f"delete {track}", {t: self._replaced(t, {track: 0}) for t in gone}, renamed, parents))
+
+    def relink(self, track: int, frame: int, to: int) -> None:
+        """Say that an object, from ``frame`` on, is the track ``to``.
+
+        Raises
+        ------
+        InputError
+            ``to`` is another object in one of these frames: swap them, or split it before.
+        """
+        later, there = self._later(track, frame), set(self._frames_of(to))
+        if both := sorted(there.intersection(later)):
+            raise InputError(f"track {to} is in frame {both[0]} too: swap the two, or split {to} there first.")
+        before = max((t for t in there if t < later[0]), default=None)
+        links = () if before is None else ((before, to, later[0], to),)
+        whole = len(later) == len(self._frames_of(track))
+        parents = {c: tuple(to if p == track else p for p in ps) for c, ps in self._state.parents.items()}
+        if whole:
+            parents.pop(track, None)
+        renamed = {(t, track): to for t in later}
+        labels = {t: self._replaced(t, {track: to}) for t in later}
+        self._change(_Plan(f"relink {track} to {to}", labels, renamed, parents, links))
+
+    def swap(self, one: int, other: int, frame: int) -> None:
+        """Exchange two tracks from ``frame`` on, with their descendants."""
+        if one == other:
+            raise InputError("a track cannot be swapped with itself.")
+        later = {i: [t for t in self._frames_of(i) if t >= frame] for i in (one, other)}
+        if not later[one] and not later[other]:
+            raise InputError(f"neither {one} nor {other} is there from frame {frame} on.")
+        both = {one: other, other: one}
+        labels = {t: self._replaced(t, both) for t in sorted({*later[one], *later[other]})}
+        parents = dict(self._state.parents)
+        for child, its in self._state.parents.items():
+            if self.tracks.begin(child) > frame:
+                parents[child] = tuple(both.get(p, p) for p in its)
+        links = []
+        for now, was in both.items():
+            before = max((t for t in self._frames_of(now) if t < frame), default=None)
+            if before is not None and later[was]:
+                links.append((before, now, later[was][0], now))
+        renamed = {(t, i): both[i] for i, frames in later.items() for t in frames}
+        self._change(_Plan(f"swap {one} and {other}", labels, renamed, parents, tuple(links)))
+
+    def add_division(self, mother: int, daughters: Iterable[int]) -> tuple[int, ...]:
+        """Say that a track divides into others. A mother that goes on beside a daughter becomes a daughter herself.
+
+        Returns
+        -------
+        The ids of the daughters.
+
+        Raises
+        ------
+        InputError
+            A daughter begins before the mother does, or there are fewer than two of them.
+        """
+        children = list(dict.fromkeys(int(d) for d in daughters))
+        start = min((self.tracks.begin(d) for d in children), default=0)
+        if not children or mother in children or start <= self.tracks.begin(mother):
+            raise InputError(
+                f"daughters of {mother} must be other tracks that begin after frame {self.tracks.begin(mother)}."
+            )
+        labels, renamed = {}, {}
+        parents = dict(self._state.parents)
+        goes_on = [t for t in self._frames_of(mother) if t >= start]
+        if goes_on:
+            new = self._unused()
+            parents = {c: tuple(new if p == mother else p for p in ps) for c, ps in parents.items()}
+            labels = {t: self._replaced(t, {mother: new}) for t in goes_on}
+            renamed = {(t, mother): new for t in goes_on}
+            children.append(new)
+        if len(children) < 2:
+            raise InputError(f"a division has two daughters; {mother} would have {children[0]} alone.")
+        parents |= dict.fromkeys(children, (mother,))
+        end = max(t for t in self._frames_of(mother) if t < start)
+        begins = {
+            child: goes_on[0] if goes_on and child == children[-1] else self.tracks.begin(child) for child in children
+        }
+        links = tuple((end, mother, begins[child], child) for child in children)
+        self._change(_Plan(f"division of {mother}", labels, renamed, parents, links))
+        return tuple(children)
+
+    # -- undo -----------------------------------------------------------------------------------------------------
+    @property
+    def undo_title(self) -> str | None:
+        """What `undo` would take back."""
+        return self._done[-1].title if self._done else None
+
+    @property
+    def redo_title(self) -> str | None:
+        """What `redo` would do again."""
+        return self._undone[-1].title if self._undone else None
+
+    def undo(self) -> None:
+        """Take the last edit back; nothing happens if there is none."""
+        if self._done:
+            edit = self._done.pop()
+            self._undone.append(edit)
+            self._put(edit, back=True)
+
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        if self._undone:
+            edit = self._undone.pop()
+            self._done.append(edit)
+            self._put(edit, back=False)
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+    def _row(self, track: int, frame: int) -> int:
+        row = self.tracks.row(track, frame)
+        if row is None:
+            raise InputError(f"track {track} is not in frame {frame}.")
+        return row
+
+    def _frames_of(self, track: int) -> list[int]:
+        return [int(t) for t in self.tracks.frame[self.tracks.rows(track)]]
+
+    def _later(self, track: int, frame: int) -> list[int]:
+        later = [t for t in self._frames_of(track) if t >= frame]
+        if not later:
+            raise InputError(f"track {track} ends before frame {frame}.")
+        return later
+
+    def _unused(self) -> int:
+        return max(self.tracks.ids, default=0) + 1
+
+    def _parents_without(self, gone: int, instead: int | None = None) -> dict[int, tuple[int, ...]]:
+        """Parents after a track is gone, its children given to ``instead``."""
+        parents = {c: ps for c, ps in self._state.parents.items() if c != gone}
+        inherits = instead is not None and instead not in parents and gone in self._state.parents
+        if instead is not None and inherits and self.tracks.begin(gone) < self.tracks.begin(instead):
+            parents[instead] = self._state.parents[gone]
+        swapped = {c: tuple(instead if p == gone else p for p in ps) for c, ps in parents.items()}
+        return {c: tuple(p for p in dict.fromkeys(ps) if p is not None and p != c) for c, ps in swapped.items()}
+
+    def _replaced(self, frame: int, ids: Mapping[int, int]) -> NDArray[Any]:
+        before = np.asarray(self._frames.read(frame))
+        after = before.copy()
+        for old, new in ids.items():
+            after[before == old] = new
+        return after
+
+    def _change(self, plan: _Plan) -> None:
+        """Do an edit, if the tracks that come of it are in order."""
+        changes, rows = {}, {}
+        for t, labels in plan.labels.items():
+            before = np.asarray(self._frames.read(t))
+            changes[t] = SparseChange.between(_flat(before), _flat(labels))
+            rows[t] = (self._rows[t], self._measured(t, labels, before))
+        parents = {c: tuple(ps) for c, ps in (plan.parents or self._state.parents).items() if ps}
+        after = _State(parents, self._renamed(plan.renamed) | frozenset(plan.links))
+        edit = _Edit(plan.title, changes, rows, self._state, after)
+        self._table({**self._rows, **{t: new for t, (_, new) in rows.items()}}, parents)  # raises what is not in order
+        self._done = [*self._done[-KEPT + 1 :], edit]
+        self._undone.clear()
+        self._put(edit, back=False)
+
+    def _renamed(self, renamed: Mapping[Node, int]) -> frozenset[Confirmed]:
+        """Confirmed links by the ids after an edit; those of objects that are deleted or parted are gone."""
+        links = set()
+        for t, i, u, j in self._state.confirmed:
+            one, other = renamed.get((t, i), i), renamed.get((u, j), j)
+            if one and other and (i != j or one == other):
+                links.add((t, one, u, other))
+        return frozenset(links)
+
+    def _measured(self, frame: int, labels: NDArray[Any], before: NDArray[Any]) -> Columns:
+        """Rows of a frame with other labels: what did not change keeps its confidence, what did has 1."""
+        o = measure_objects(labels, self._image(frame) if self._image is not None else None)
+        known = dict(zip(self._rows[frame][0].tolist(), self._rows[frame][5].tolist(), strict=True))
+        edited = set(np.unique(labels[labels != before]).tolist())
+        sure = [1.0 if i in edited else known.get(i, np.nan) for i in o.ids.tolist()]
+        return o.ids, np.full(len(o), frame), o.centroid, o.area, o.mean_intensity, np.array(sure, float)
+
+    def _table(self, rows: Mapping[int, Columns], parents: Mapping[int, tuple[int, ...]]) -> Tracks:
+        columns: list[Any] = [np.concatenate(parts) for parts in zip(*(rows[t] for t in sorted(rows)), strict=True)]
+        old = self.tracks
+        return Tracks(
+            **dict(zip(COLUMNS, columns, strict=True)), parents=parents, axes=old.axes, scale=old.scale, units=old.units
+        )
+
+    def _put(self, edit: _Edit, *, back: bool) -> None:
+        for t, change in edit.changes.items():
+            labels = np.asarray(self._frames.read(t))
+            flat = change.revert(_flat(labels)) if back else change.apply(_flat(labels))
+            self._frames.write(t, flat.reshape(labels.shape))
+            self._rows[t] = edit.rows[t][0 if back else 1]
+        self._state = edit.before if back else edit.after
+        self.tracks = self._table(self._rows, self._state.parents)
+        if self._on_change is not None:
+            self._on_change(sorted(edit.changes))
+
+
+def _flat(labels: NDArray[Any]) -> NDArray[Any]:
+    """A frame as one plane."""
+    return labels.reshape(-1, labels.shape[-1])
+
+
+def _smaller_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The smaller of two parts of an object, cut at its waist; where it has none, across its length."""
+    from skimage.feature import peak_local_max
+    from skimage.segmentation import watershed
+
+    if mask.sum() < 2:
+        raise InputError("an object of one pixel cannot be parted.")
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[tuple(slice(1, -1) for _ in mask.shape)]
+    depth = np.where(mask, ndimage.gaussian_filter(depth, 1.0), 0)
+    peaks = peak_local_max(depth, labels=mask.astype(int), num_peaks=2, exclude_border=False, min_distance=2)
+    if len(peaks) == 2:
+        markers = np.zeros(mask.shape, np.int32)
+        markers[tuple(peaks.T)] = 1, 2
+        parts = watershed(-depth, markers, mask=mask)
+        first, second = parts == 1, mask & (parts != 1)
+    else:
+        at = np.argwhere(mask) - np.argwhere(mask).mean(0)
+        along = at @ np.linalg.svd(at, full_matrices=False)[2][0]
+        second = np.zeros_like(mask)
+        second[tuple(np.argwhere(mask)[along > np.median(along)].T)] = True
+        first = mask & ~second
+    smaller: NDArray[np.bool_] = first if first.sum() < second.sum() else second
+    return smaller

@@ -1,0 +1,153 @@
+"""Edits of tracks: labels, table and lineage change together, and every edit can be undone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_incontext_seg.core.stack import Stack
+from napari_incontext_seg.core.tracks import Tracks
+from napari_incontext_seg.errors import InputError
+from napari_incontext_seg.infer.track import track_labels
+from napari_incontext_seg.session.tracks import TrackEditor
+
+
+class Volume:
+    """Labels (T, Y, X) in memory."""
+
+    def __init__(self, labels: np.ndarray) -> None:
+        self.labels = labels
+
+    def read(self, frame: int) -> np.ndarray:
+        return self.labels[frame]
+
+    def write(self, frame: int, labels: np.ndarray) -> None:
+        self.labels[frame] = labels
+
+
+def movie() -> np.ndarray:
+    """1 and 2 side by side all the time; 3 comes in frame 2, and 4 in frame 3."""
+    labels = np.zeros((5, 30, 40), np.uint32)
+    labels[:, 3:9, 3:9], labels[:, 3:9, 20:26] = 1, 2
+    labels[2:, 18:24, 3:9], labels[3:, 18:24, 20:26] = 3, 4
+    return labels
+
+
+@pytest.fixture
+def volume() -> Volume:
+    return Volume(movie())
+
+
+@pytest.fixture
+def editor(volume: Volume) -> TrackEditor:
+    return TrackEditor(
+        Tracks.measure(volume.labels, images=volume.labels), volume, image=lambda t: volume.labels[t] * 2.0
+    )
+
+
+EDITS = {
+    "merge_objects": lambda e: e.merge_objects(2, 1, 2),
+    "merge_tracks": lambda e: e.merge_tracks(1, 3),
+    "split_object": lambda e: e.split_object(1, 2),
+    "split_track": lambda e: e.split_track(2, 3),
+    "delete": lambda e: e.delete(2),
+    "delete some": lambda e: e.delete(2, [3, 4]),
+    "swap": lambda e: e.swap(1, 2, 2),
+    "division": lambda e: e.add_division(1, [3, 4]),
+    "relink": lambda e: (e.delete(1, [2, 3, 4]), e.relink(3, 2, 1)),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_the_table_is_what_the_labels_hold_and_undo_takes_all_back(editor, volume, name):
+    before, parents = volume.labels.copy(), editor.tracks.parents
+    EDITS[name](editor)
+    measured = Tracks.measure(volume.labels, parents=editor.tracks.parents)
+    for column in ("track", "frame", "area", "centroid"):
+        np.testing.assert_array_equal(getattr(editor.tracks, column), getattr(measured, column))
+    after, links = volume.labels.copy(), editor.confirmed
+    assert not np.array_equal(after, before)
+    while editor.undo_title:
+        editor.undo()
+    np.testing.assert_array_equal(volume.labels, before)
+    assert editor.tracks.parents == parents
+    assert editor.confirmed == ()
+    while editor.redo_title:
+        editor.redo()
+    np.testing.assert_array_equal(volume.labels, after)
+    assert editor.confirmed == links
+
+
+def test_edited_objects_are_measured_and_sure(editor):
+    editor.merge_objects(2, 1, 2)
+    row = editor.tracks.row(1, 2)
+    assert editor.tracks.area[row] == 72
+    assert editor.tracks.mean_intensity[row] == pytest.approx(3.0)  # twice the ids 1 and 2, as the image is
+    assert editor.tracks.confidence[row] == 1
+    assert editor.tracks.row(2, 2) is None
+
+
+def test_a_mother_that_goes_on_becomes_a_daughter(editor, volume):
+    daughters = editor.add_division(1, [3])
+    assert daughters == (3, 5)
+    assert editor.tracks.divisions == {1: (3, 5)}
+    assert editor.tracks.end(1) == 1
+    assert (volume.labels[2:, 5, 5] == 5).all()
+
+
+def test_a_swap_takes_descendants_along(editor):
+    editor.split_track(1, 3)  # 5 from frame 3 on
+    editor.add_division(1, [5, 4])
+    editor.swap(1, 2, 2)
+    assert editor.tracks.parents == {4: (2,), 5: (2,)}
+
+
+def test_what_a_person_joined_is_never_undone_by_a_new_tracking():
+    labels = np.zeros((4, 30, 60), np.uint32)
+    labels[:2, 5:11, 5:11] = 1
+    labels[2:, 5:11, 45:51] = 2  # far away: no tracking would link it
+    volume = Volume(labels)
+    editor = TrackEditor(Tracks.measure(labels), volume)
+    assert len(track_labels(Stack(labels, "tyx")).tracks.ids) == 2
+    editor.merge_tracks(1, 2)
+    assert editor.confirmed == ((1, 1, 2, 1),)
+    again = track_labels(Stack(volume.labels, "tyx"), confirmed=editor.confirmed)
+    assert len(again.tracks.ids) == 1
+
+
+def test_confirmed_links_follow_their_objects(editor):
+    editor.swap(1, 2, 2)
+    assert set(editor.confirmed) == {(1, 1, 2, 1), (1, 2, 2, 2)}
+    editor.split_track(1, 2)  # taken back by hand: 5 from frame 2 on
+    assert (1, 1, 2, 5) not in editor.confirmed
+    editor.delete(2)
+    assert not any(2 in (i, j) for _, i, _, j in editor.confirmed)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda e: e.relink(1, 2, 2), "track 2 is in frame 2 too"),
+        (lambda e: e.merge_objects(0, 1, 3), "track 3 is not in frame 0"),
+        (lambda e: e.split_track(1, 0), "nothing to part from"),
+        (lambda e: e.add_division(4, [1, 2]), "begin after frame 3"),
+        (lambda e: e.delete(9), "no track 9"),
+        (lambda e: e.swap(1, 1, 0), "with itself"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_changes_nothing(editor, volume, edit, words):
+    before = volume.labels.copy()
+    with pytest.raises(InputError, match=words):
+        edit(editor)
+    np.testing.assert_array_equal(volume.labels, before)
+    assert editor.undo_title is None
+
+
+def test_volumes_are_edited_alike():
+    labels = np.stack([movie(), movie()], axis=1)  # t, z, y, x
+    volume = Volume(labels)
+    editor = TrackEditor(Tracks.measure(labels), volume)
+    editor.swap(1, 2, 3)
+    assert (volume.labels[3:, :, 5, 5] == 2).all()
+    editor.undo()
+    np.testing.assert_array_equal(volume.labels, np.stack([movie(), movie()], axis=1))
