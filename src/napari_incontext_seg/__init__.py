@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .core.cleanup import clean_up as clean_up
     from .core.stack import Stack as Stack
     from .core.tracks import Tracks as Tracks
     from .core.types import Context as Context
@@ -30,9 +31,12 @@ if TYPE_CHECKING:
     from .io.stacks import open_labels as open_labels
     from .io.stacks import open_stack as open_stack
     from .io.stacks import stack_from_array as stack_from_array
+    from .io.track_reading import read_tracks as read_tracks
+    from .io.tracks import write_tracks as write_tracks
     from .session.batch import BatchPlan as BatchPlan
     from .session.batch import run_batch as run_batch
     from .session.job import run_to_file as run_to_file
+    from .session.tracks import TrackEditor as TrackEditor
     from .session.workers import Workers as Workers
 
 _HOMES = {
@@ -46,13 +50,16 @@ _HOMES = {
     "Predictor": "core.types",
     "Segmentation": "core.types",
     "Stack": "core.stack",
+    "TrackEditor": "session.tracks",
     "Tracks": "core.tracks",
     "Workers": "session.workers",
+    "clean_up": "core.cleanup",
     "load_predictor": "infer.predictor",
     "open_images": "io.stacks",
     "open_labels": "io.stacks",
     "open_stack": "io.stacks",
     "propagate": "infer.propagate",
+    "read_tracks": "io.track_reading",
     "run_batch": "session.batch",
     "run_to_file": "session.job",
     "sample": "io.samples",
@@ -61,6 +68,7 @@ _HOMES = {
     "track": "infer.track",
     "track_labels": "infer.track",
     "tune": "infer.tuning",
+    "write_tracks": "io.tracks",
 }
 __all__ = [*_HOMES, "__version__"]
 

@@ -14,12 +14,15 @@ from napari_incontext_seg.core.cleanup import (
     clean_up,
     drop_small,
     fill_holes,
+    join,
     keep_largest,
     smooth,
+    split,
 )
 from napari_incontext_seg.errors import InputError
 
 LARGE_ID = 2**32 - 1
+SIZES = st.sampled_from([0, 0.75, 1, 2, 4])
 PLANES = arrays.arrays(
     np.uint32,
     arrays.array_shapes(min_dims=2, max_dims=2, max_side=12),
@@ -124,15 +127,51 @@ def test_thin_walls_survive_a_little_smoothing() -> None:
     np.testing.assert_array_equal(smooth(walls, radius=1), walls)
 
 
+# -- split and join -----------------------------------------------------------------------------------------------
+def two_touching() -> np.ndarray:
+    """Two discs of one label that overlap a little, the left one larger."""
+    return disc((40, 60), (20, 20), 14) | disc((40, 60), (20, 43), 11)
+
+
+def test_two_cells_that_touch_are_split_at_their_waist_and_the_larger_keeps_its_number() -> None:
+    apart = split(two_touching() * np.uint32(9), neck=0.75)
+    assert set(np.unique(apart)) == {0, 1, 9}
+    np.testing.assert_array_equal(apart > 0, two_touching())
+    assert (apart[:, :30][two_touching()[:, :30]] == 9).mean() > 0.98
+    assert (apart[:, 36:][two_touching()[:, 36:]] == 1).mean() > 0.98
+
+
+def test_pieces_that_do_not_touch_become_objects_and_a_neck_of_0_cuts_no_piece() -> None:
+    far = np.concatenate([two_touching(), disc((40, 20), (20, 10), 6)], axis=1)
+    apart = split(far * np.uint32(1), neck=0)
+    assert set(np.unique(apart)) == {0, 1, 2}
+    np.testing.assert_array_equal(apart == 1, np.concatenate([two_touching(), np.zeros((40, 20), bool)], axis=1))
+
+
+def test_numbers_of_other_objects_are_not_given_away() -> None:
+    plane = np.concatenate([two_touching() * np.uint32(2), disc((40, 20), (20, 10), 6) * np.uint32(1)], axis=1)
+    apart = split(plane, neck=0.75)
+    assert set(np.unique(apart)) == {0, 1, 2, 3}
+    np.testing.assert_array_equal(apart == 1, plane == 1)
+
+
+def test_what_touches_is_joined_under_the_number_of_the_largest() -> None:
+    apart = np.where(two_touching(), np.where(np.arange(60) < 33, np.uint32(4), np.uint32(2)), np.uint32(0))
+    np.testing.assert_array_equal(join(apart), two_touching() * np.uint32(4))
+    far = np.concatenate([apart, disc((40, 20), (20, 10), 6) * np.uint32(4)], axis=1)
+    np.testing.assert_array_equal(join(far)[:, 60:], far[:, 60:])  # one number, but it does not touch
+
+
 # -- all of them --------------------------------------------------------------------------------------------------
 @settings(max_examples=60, deadline=None)
-@given(PLANES, st.sampled_from(OPERATIONS), st.integers(0, 4))
+@given(PLANES, st.sampled_from(OPERATIONS), SIZES)
 def test_ids_shape_and_type_are_kept_and_the_input_too(labels: np.ndarray, operation: Operation, size: int) -> None:
     before = labels.copy()
-    cleaned = clean_up(labels, operation, size)
+    cleaned = clean_up(labels, operation, min(size, 1) if operation == "split" else size)
     assert cleaned.shape == labels.shape
     assert cleaned.dtype == np.uint32
-    assert set(np.unique(cleaned)) <= {0, *np.unique(labels).tolist()}
+    if operation != "split":
+        assert set(np.unique(cleaned)) <= {0, *np.unique(labels).tolist()}
     np.testing.assert_array_equal(labels, before)
 
 
@@ -150,8 +189,8 @@ def test_what_holds_for_any_plane(labels: np.ndarray, size: int) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(PLANES, st.sampled_from(OPERATIONS), st.integers(0, 4))
-def test_the_numbers_that_labels_have_do_not_matter(labels: np.ndarray, operation: Operation, size: int) -> None:
+@given(PLANES, st.sampled_from([o for o in OPERATIONS if o != "split"]), st.integers(0, 4))
+def test_the_numbers_that_labels_have_do_not_matter(labels: np.ndarray, operation: Operation, size: float) -> None:
     """Another number for a label gives the same plane with that number, unless two shares are exactly equal."""
     renumbered = np.where(labels == 7, np.uint32(1000), labels)  # order of labels kept: so are ties
     expected = clean_up(labels, operation, size)
@@ -162,11 +201,12 @@ def test_the_numbers_that_labels_have_do_not_matter(labels: np.ndarray, operatio
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_empty_plane_stays_empty(operation: Operation) -> None:
-    assert not clean_up(np.zeros((5, 4), np.uint8), operation, 3).any()
+    assert not clean_up(np.zeros((5, 4), np.uint8), operation, 1).any()
 
 
 @pytest.mark.parametrize(
-    ("operation", "size", "message"), [("erode", 1, "fill_holes, drop_small"), ("smooth", -1, "0 or more pixels")]
+    ("operation", "size", "message"),
+    [("erode", 1, "fill_holes, drop_small"), ("smooth", -1, "0 or more pixels"), ("split", 1.5, "0 to 1")],
 )
 def test_wrong_wishes_are_named(operation: Operation, size: float, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -17,7 +17,7 @@ from .theme import Colors
 
 OPERATIONS = [
     ("Fill holes", "fill_holes"), ("Drop small objects", "drop_small"), ("Smooth outlines", "smooth"),
-    ("Keep the largest", "keep_largest"),
+    ("Keep the largest", "keep_largest"), ("Split objects", "split"), ("Join what touches", "join"),
 ]  # fmt: skip
 # what the number beside the operation is, and what it begins with
 SIZES = {
@@ -25,6 +25,13 @@ SIZES = {
     "drop_small": ("smallest object that is kept, in pixels", 30.0, 0, " px"),
     "smooth": ("radius, in pixels", 1.5, 1, " px"),
     "keep_largest": ("", 0.0, 0, ""),
+    "split": (
+        "widest passage that is cut, as a share of the narrower part (0: only apart what does not touch)",
+        0.75,
+        2,
+        "",
+    ),
+    "join": ("", 0.0, 0, ""),
 }
 _FORMATS = "OME-TIFF (*.ome.tif);;OME-Zarr (*.zarr)"
 _SETS = f"Example sets (*{SUFFIX})"
@@ -124,7 +131,7 @@ class ReviewSection(Section):
         self.content.addLayout(last)
         what = row("What", self.operation, self.size)
         then = row(" ", self.preview, self.clean_slice, self.clean_all)
-        words = "Fill holes, drop small objects, smooth outlines, keep the largest."
+        words = "Fill holes, drop small objects, smooth outlines, keep the largest; split objects, or join them."
         self.content.addWidget(Fold("Clean up", words, what, then))
 
     def _build_clean_up(self) -> None:
@@ -152,6 +159,7 @@ class ReviewSection(Section):
         self.size.setVisible(bool(words))
         self.size.setToolTip(words.capitalize())
         self.size.setDecimals(decimals)
+        self.size.setSingleStep(0.05 if decimals == 2 else 1.0)
         self.size.setSuffix(suffix)
         self.size.setValue(value)
         self._on_preview()

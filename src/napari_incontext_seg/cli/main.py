@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from ..errors import InContextError
 from ..infer.memory import memory_errors
 from .batch import batch
+from .clean import clean
 from .demo import demo
 from .examples import app as examples_app
 from .info import info
@@ -49,6 +50,7 @@ app = typer.Typer(
 app.command()(propagate)
 app.command()(batch)
 app.command()(track)
+app.command()(clean)
 app.command()(demo)
 app.command()(tune)
 app.command()(train)

@@ -1,13 +1,13 @@
-"""Clean up painted labels: fill holes, drop specks, smooth outlines, keep the largest piece.
+"""Clean up painted labels: fill holes, drop specks, smooth outlines, keep the largest piece, split and join objects.
 
-Every operation takes a plane and returns a new one. It looks at one label at a time, and gives no pixel a number that
-the plane did not hold.
+Every operation takes a plane and returns a new one. Only `split` gives pixels numbers that the plane did not hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, TypeAlias
+from itertools import count
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from scipy import ndimage
 from ..errors import InputError
 from .instances import connected_regions
 from .labels import as_labels
+from .splitting import cut_at_waists
 from .types import Labels
 
-Operation: TypeAlias = Literal["fill_holes", "drop_small", "smooth", "keep_largest"]
-OPERATIONS: tuple[Operation, ...] = ("fill_holes", "drop_small", "smooth", "keep_largest")
+Operation: TypeAlias = Literal["fill_holes", "drop_small", "smooth", "keep_largest", "split", "join"]
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 _REACH = 3  # standard deviations, beyond which a Gaussian is as good as zero
 
 
@@ -33,24 +34,35 @@ def clean_up(labels: Any, operation: Operation, size: float = 0) -> Labels:
     operation
         One of `OPERATIONS`.
     size
-        What the operation takes: ``max_area``, ``min_area`` or ``radius``; ``keep_largest`` takes none. 0 is all holes,
-        and no change for the other two.
+        What the operation takes: ``max_area``, ``min_area``, ``radius`` or ``neck``; ``keep_largest`` and ``join`` take
+        none. 0 is all holes, no change for ``drop_small`` and ``smooth``, and for ``split`` no cut within a piece.
 
     Raises
     ------
     InputError
-        An unknown operation, a negative size, or labels that are none.
+        An unknown operation, a size that does not fit, or labels that are none.
     """
-    if operation not in OPERATIONS:
-        raise InputError(f"clean-up must be one of {', '.join(OPERATIONS)}; got {operation!r}.")
-    if not 0 <= size < np.inf:
-        raise InputError(f"the size for clean-up must be 0 or more pixels; got {size}.")
+    check_operation(operation, size)
     plane = as_labels(labels)
     if operation == "fill_holes":
         return fill_holes(plane, max_area=size or None)
     if operation == "drop_small":
         return drop_small(plane, min_area=size)
-    return smooth(plane, radius=size) if operation == "smooth" else keep_largest(plane)
+    if operation == "smooth":
+        return smooth(plane, radius=size)
+    if operation == "split":
+        return split(plane, neck=size)
+    return keep_largest(plane) if operation == "keep_largest" else join(plane)
+
+
+def check_operation(operation: str, size: float = 0) -> None:
+    """Raise InputError unless `clean_up` knows the operation and takes the size."""
+    if operation not in OPERATIONS:
+        raise InputError(f"clean-up must be one of {', '.join(OPERATIONS)}; got {operation!r}.")
+    if not 0 <= size < np.inf:
+        raise InputError(f"the size for clean-up must be 0 or more pixels; got {size}.")
+    if operation == "split" and size > 1:
+        raise InputError(f"objects are split where they are narrower than a share from 0 to 1; got {size}.")
 
 
 def fill_holes(labels: Labels, *, max_area: float | None = None) -> Labels:
@@ -119,6 +131,41 @@ def keep_largest(labels: Labels) -> Labels:
     order = np.lexsort((numbers, -areas, owners))
     _, leaders = np.unique(owners[order], return_index=True)
     return np.where(np.isin(pieces, numbers[order][leaders]), labels, np.uint32(0))
+
+
+def split(labels: Labels, *, neck: float) -> Labels:
+    """Make every piece of a label an object of its own, cut apart where it has a waist.
+
+    The largest piece of a label keeps its number; the others get the lowest that the plane does not hold.
+
+    Parameters
+    ----------
+    labels
+        (Y, X), 0 is background.
+    neck
+        In [0, 1]: parts are cut apart where the passage between them is narrower than this share of the narrower one.
+    """
+    areas = np.bincount(connected_regions(labels, corners=False).ravel())[1:]
+    radius = float(np.sqrt(np.median(areas) / np.pi)) if len(areas) else 0.0
+    apart, held = labels.copy(), {0, *np.unique(labels).tolist()}
+    unused = (number for number in count(1) if number not in held)
+    for _, box, mask in _masks(labels):
+        pieces = cut_at_waists(mask, radius, neck)
+        numbers, sizes = np.unique(pieces[mask], return_counts=True)
+        for number in np.delete(numbers, sizes.argmax()):
+            apart[box][pieces == number] = next(unused)
+    return apart
+
+
+def join(labels: Labels) -> Labels:
+    """Make one object of those that touch, with the number of the largest."""
+    pieces = connected_regions((labels > 0).astype(np.uint32), corners=False)
+    pairs, areas = np.unique(np.stack([pieces.ravel(), labels.ravel()]), axis=1, return_counts=True)
+    owners = np.zeros(pieces.max(initial=0) + 1, np.uint32)
+    order = np.argsort(areas, kind="stable")
+    owners[pairs[0, order]] = pairs[1, order]  # of several the last, the largest, stays
+    joined: Labels = owners[pieces]
+    return joined
 
 
 def _masks(labels: Labels) -> Iterator[tuple[int, tuple[slice, slice], NDArray[np.bool_]]]:

@@ -94,12 +94,17 @@ class Splitting:
     def _cut(self, mask: NDArray[np.bool_]) -> Labels:
         if not mask.any():
             return np.zeros(mask.shape, np.uint32)
-        pieces = _Pieces.of(mask, SMOOTHING * self.radius)
-        objects = pieces.roots(self.neck)[pieces.labels]
+        objects = cut_at_waists(mask, self.radius, self.neck)
         kept = np.bincount(objects.ravel()) >= self.least
         kept[0] = False
         renumbered: Labels = np.where(kept, kept.cumsum(), 0).astype(np.uint32)[objects]
         return renumbered
+
+
+def cut_at_waists(mask: NDArray[np.bool_], radius: float, neck: float) -> NDArray[np.intp]:
+    """Number the parts of a mask (Y, X), cut as `Splitting` says; 0 is background, and numbers have gaps."""
+    pieces = _Pieces.of(mask, SMOOTHING * radius)
+    return pieces.roots(neck)[pieces.labels]
 
 
 @dataclass(frozen=True, eq=False)
