@@ -8,8 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ..core.cleanup import check_operation, clean_up
-from ..core.labels import as_labels
 from ..errors import InputError
 from .progress import progress_bar
 
@@ -30,6 +28,8 @@ def clean(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
 ) -> None:
     """Fill holes, drop specks, smooth outlines, split and join objects, slice by slice."""
+    from ..core.cleanup import clean_up
+    from ..core.labels import as_labels
     from ..io.labels import LabelWriter, label_files, recorded_provenance
     from ..io.paths import input_files
     from ..io.stacks import open_labels
@@ -63,6 +63,8 @@ def clean(
 
 def parse_steps(texts: Sequence[str]) -> list[tuple[Any, float]]:
     """``["split:0.8", "join"]`` -> [("split", 0.8), ("join", 0.0)]."""
+    from ..core.cleanup import check_operation
+
     steps: list[tuple[Any, float]] = []
     for text in texts:
         operation, colon, number = text.partition(":")
