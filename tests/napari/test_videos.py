@@ -25,7 +25,7 @@ def test_a_video_becomes_an_image_layer(tmp_path: Path, pixels: str, codec: str,
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
     npe2.PluginManager.instance().discover()
-    data, reader = npe2.read_get_reader([str(file)], stack=False)
+    data, reader = npe2.read_get_reader([str(file)], stack=False, plugin_name="napari-incontext-seg")
     assert reader.plugin_name == "napari-incontext-seg"
     layer = Layer.create(*data[0])
 
