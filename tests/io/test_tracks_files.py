@@ -109,6 +109,18 @@ def test_tracks_are_read_back_from_a_table_and_a_graph(tracks, tmp_path):
     assert (found.scale, found.units) == (tracks.scale, tracks.units)
 
 
+def test_a_table_of_ultrack_is_read(tmp_path):
+    """Its columns, and -1 for no parent; the number formats are those of pandas."""
+    rows = ["track_id,t,z,y,x,id,parent_track_id,parent_id", "1,0,0.0,4.0,5.0,11,-1,-1", "1,1,0.0,4.5,5.0,12,-1,11"]
+    rows += ["2,2,0.0,3.0,5.0,13,1.0,12", "3,2,0.0,6.0,5.0,14,1.0,12"]
+    (tmp_path / "ultrack.csv").write_text("\n".join(rows))
+    found = read_tracks(tmp_path / "ultrack.csv")
+    assert found.ids == (1, 2, 3)
+    assert found.divisions == {1: (2, 3)}
+    assert found.axes == "tyx"
+    np.testing.assert_allclose(found.centroid[found.rows(1)][:, 1], [4, 4.5])
+
+
 def test_a_challenge_folder_is_read_back_where_a_gap_makes_an_only_child(tracks, frames, tmp_path):
     write_tracks(tmp_path / "RES", tracks, frames)
     found = read_tracks(tmp_path / "RES")

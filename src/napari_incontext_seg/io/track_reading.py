@@ -18,6 +18,7 @@ from .tracks import COLUMNS
 
 TABLES = ("res_track.txt", "man_track.txt")
 MASKS = ("mask*.tif", "man_track*.tif")
+ALIASES = {"track_id": "track", "t": "frame", "parent_track_id": "parent"}  # ultrack's names of our columns
 
 
 def read_tracks(path: PathLike) -> Tracks:
@@ -26,7 +27,8 @@ def read_tracks(path: PathLike) -> Tracks:
     Parameters
     ----------
     path
-        - ``NAME.csv`` as `write_tracks` writes it; without ``z`` other than 0 the axes are ``tyx``.
+        - ``NAME.csv`` as `write_tracks` writes it, or with the columns of ultrack: ``track_id``, ``t``,
+          ``parent_track_id`` (-1: none); positions in pixels. Without ``z`` other than 0 the axes are ``tyx``.
         - ``NAME.geff``, a graph of any program with axes for time and space. Nodes with a property ``track_id`` are
           grouped by it; else a track goes from a node without predecessor, or after a division or merge, to the next
           such node, and tracks are numbered from 1. Positions must be in frames and pixels.
@@ -72,7 +74,8 @@ def challenge_masks(folder: Path) -> list[Path]:
 
 # -- CSV --------------------------------------------------------------------------------------------------------------
 def _read_csv(path: Path) -> Tracks:
-    rows = list(csv.DictReader(read_plain(path).splitlines()))
+    lines = csv.DictReader(read_plain(path).splitlines())
+    rows = [{ALIASES.get(name, name): value for name, value in line.items()} for line in lines]
     missing = [name for name in ("track", "frame", "y", "x") if rows and name not in rows[0]]
     if missing:
         raise FileError(f"the columns {', '.join(missing)} are missing; expected are {', '.join(COLUMNS)}.")
@@ -81,8 +84,8 @@ def _read_csv(path: Path) -> Tracks:
         return [float(row.get(name) or default) for row in rows]
 
     centroid = np.array([column(name, "0") for name in "zyx"]).T.reshape(-1, 3)
-    children = [row for row in rows if row.get("parent")]
-    parents = {int(float(row["track"])): tuple(int(p) for p in row["parent"].split(";")) for row in children}
+    children = [row for row in rows if row.get("parent") not in (None, "", "-1", "-1.0")]
+    parents = {int(float(row["track"])): tuple(int(float(p)) for p in row["parent"].split(";")) for row in children}
     return Tracks(
         np.array(column("track", "0")).astype(np.int64), np.array(column("frame", "0")).astype(np.int64), centroid,
         np.array(column("area", "0")).astype(np.int64), np.array(column("mean_intensity", "nan")),
