@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable
 
-from .propagate import Propagation
+from .propagation import Propagation
 
 
 class Agenda:

@@ -15,11 +15,12 @@ from safetensors.numpy import save
 from ..core.normalize import Normalization
 from ..core.stack import Stack
 from ..core.types import Context, Example, Predictor
-from ..errors import FileError, InContextError
+from ..errors import FileError, InContextError, InputError
 from ..io.reopening import address, reopen
 from ..io.storing import store
 from ..io.tensor_file import TensorFormat
-from .propagate import Propagation
+from .meeting import Meeting
+from .propagation import Propagation
 from .route import Stop
 from .selection import ExampleSelector
 
@@ -44,7 +45,13 @@ def save_run(folder: Path, run: Propagation) -> None:
     ------
     FileError, ResourceError
         It cannot be written.
+    InputError
+        A run that meets with memory, which one process paints.
     """
+    if isinstance(run, Meeting) and run.memory:
+        raise InputError(
+            "each way of a run that meets remembers what it painted itself: leave out memory, or the workers."
+        )
     annotated = sorted(run.examples)
     examples = [*run.shared, *(run.examples[p] for p in annotated)]
     stack = run.stack
@@ -64,10 +71,13 @@ def save_run(folder: Path, run: Propagation) -> None:
         "memory": run.memory,
         "num_examples": run.selector.num_examples,
         "select": run.selector.select,
+        "always": sorted(run.selector.always),
         "context": run.context.fingerprint,
     }
-    stops = [(s.position, s.source, NO_PARENT if s.parent is None else s.parent) for s in run.route]
-    arrays: dict[str, NDArray[Any]] = {"route": np.array(stops, np.int64).reshape(-1, 3)}
+    arrays: dict[str, NDArray[Any]] = {"route": _table(run.plain.route if isinstance(run, Meeting) else run.route)}
+    if isinstance(run, Meeting):
+        arrays |= {"onward": _table(run.onward.route), "backward": _table(run.backward.route)}
+        facts["axis"] = run.onward.selector.axis
     if stack.mix is not None:
         arrays["mix"] = np.ascontiguousarray(stack.mix)
     for k, example in enumerate(examples):
@@ -122,7 +132,21 @@ def _understood(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], pr
     annotated = facts["annotated"]
     shared = tuple(shown[: len(shown) - len(annotated)])
     examples = dict(zip(annotated, shown[len(shared) :], strict=True))
-    route = [Stop(p, s, None if parent == NO_PARENT else parent) for p, s, parent in arrays["route"].tolist()]
-    selector = ExampleSelector(stack, examples, facts["num_examples"], facts["select"])
+    selector = ExampleSelector(
+        stack, examples, facts["num_examples"], facts["select"], frozenset(facts["always"])
+    )  # fmt: skip
     context = Context(tuple(shown), facts["kind"], {int(i): name for i, name in facts["class_names"]})
-    return Propagation(stack, examples, predictor, context, route, selector, facts["memory"], shared)
+    route = _stops(arrays["route"])
+    run = Propagation(stack, examples, predictor, context, route, selector, facts["memory"], shared)
+    if "onward" not in arrays:
+        return run
+    return Meeting.of(run, _stops(arrays["onward"]), _stops(arrays["backward"]), axis=facts["axis"])
+
+
+def _table(route: list[Stop]) -> NDArray[np.int64]:
+    stops = [(s.position, s.source, NO_PARENT if s.parent is None else s.parent) for s in route]
+    return np.array(stops, np.int64).reshape(-1, 3)
+
+
+def _stops(table: NDArray[Any]) -> list[Stop]:
+    return [Stop(p, s, None if parent == NO_PARENT else parent) for p, s, parent in table.tolist()]

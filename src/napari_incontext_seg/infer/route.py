@@ -11,8 +11,8 @@ import numpy as np
 from ..core.stack import Stack
 from ..errors import InputError
 
-Direction: TypeAlias = Literal["onward", "backward", "both"]
-DIRECTIONS: tuple[Direction, ...] = ("onward", "backward", "both")
+Direction: TypeAlias = Literal["onward", "backward", "both", "meet"]
+DIRECTIONS: tuple[Direction, ...] = ("onward", "backward", "both", "meet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def plan_route(
     annotated
         Plane numbers, at least one.
     direction
-        ``onward`` (growing index), ``backward`` or ``both``, along the first axis travelled.
+        ``onward`` (growing index), ``backward`` or ``both``, along the first axis travelled; ``meet`` as ``both``.
     along
         Letters of the axes to travel (``"z"``, ``"t"``, ``"tz"``); default all of ``stack.plane_axes``.
     span
@@ -78,7 +78,7 @@ def plan_route(
             continue
         steps = here - sources
         reachable = (steps[:, fixed] == 0).all(axis=1)
-        if first is not None and direction != "both":
+        if first is not None and direction in ("onward", "backward"):
             reachable &= steps[:, first] >= 0 if direction == "onward" else steps[:, first] <= 0
         if not reachable.any():
             continue
@@ -109,6 +109,12 @@ def _stop(
 
 def _ravel(stack: Stack, index: np.ndarray) -> int:
     return int(np.ravel_multi_index(tuple(index), stack.grid)) if stack.grid else 0
+
+
+def first_axis(stack: Stack, along: str | None) -> int:
+    """Number, among the axes that count planes, of the first one travelled; 0 where there is none."""
+    travelled = _travelled(stack.plane_axes, along)
+    return stack.plane_axes.index(travelled[0]) if travelled else 0
 
 
 def _travelled(axes: str, along: str | None) -> str:

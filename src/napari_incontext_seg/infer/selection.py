@@ -14,6 +14,7 @@ from ..core.types import Example, Plane
 from ..errors import InputError
 
 Selection: TypeAlias = Literal["nearest", "similar"]
+Side: TypeAlias = Literal["onward", "backward"]
 SELECTIONS: tuple[Selection, ...] = ("nearest", "similar")
 THUMBNAIL = 16  # blocks a side: coarse enough to forgive small shifts between slices
 
@@ -23,12 +24,27 @@ class ExampleSelector:
     """Chooses at most ``num_examples`` of the annotated planes for a plane; None means all of them.
 
     At least one of them shows an object, if any does: from empty planes alone nothing can be learned.
+
+    Parameters
+    ----------
+    stack, examples
+        The image, and its annotated planes by number.
+    num_examples, select
+        How many, and by what.
+    always
+        Numbers of annotated planes that are shown besides, whatever the plane.
+    side, axis
+        Show only annotated planes that lie before (``onward``: a run comes from there) or after (``backward``) a plane
+        along this axis of the grid, or beside it; and, for each label that these do not show, the nearest that does.
     """
 
     stack: Stack
     examples: Mapping[int, Example]
     num_examples: int | None = None
     select: Selection = "nearest"
+    always: frozenset[int] = frozenset()
+    side: Side | None = None
+    axis: int = 0
     _thumbnails: dict[int, NDArray[np.float32]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -39,15 +55,30 @@ class ExampleSelector:
 
     def __call__(self, position: int, plane: Plane) -> tuple[Example, ...]:
         """The examples for one plane, in stack order."""
-        if self.num_examples is None or self.num_examples >= len(self.examples):
-            return tuple(self.examples[p] for p in sorted(self.examples))
+        candidates = self._candidates(position)
+        if self.num_examples is None or self.num_examples >= len(candidates):
+            return tuple(self.examples[p] for p in sorted(candidates))
         rank = self._by_distance(position) if self.select == "nearest" else self._by_likeness(plane)
-        ranked = sorted(self.examples, key=lambda p: (rank[p], p))
+        ranked = sorted(candidates, key=lambda p: (rank[p], p))
         chosen = ranked[: self.num_examples]
         showing = [p for p in ranked if any(self.examples[p].ids)]
         if showing and showing[0] not in chosen:
             chosen[-1] = showing[0]
-        return tuple(self.examples[p] for p in sorted(chosen))
+        return tuple(self.examples[p] for p in sorted({*chosen, *(self.always & candidates)}))
+
+    def _candidates(self, position: int) -> set[int]:
+        """The annotated planes of which some are shown for a plane."""
+        if self.side is None:
+            return set(self.examples)
+        here, ahead = self.stack.unravel(position), 1 if self.side == "onward" else -1
+        found = {p for p in self.examples if ahead * (here[self.axis] - self.stack.unravel(p)[self.axis]) >= 0}
+        known = {i for p in found for i in self.examples[p].ids}
+        distance = self._by_distance(position)
+        for p in sorted(set(self.examples) - found, key=lambda p: (distance[p], p)):
+            if not known.issuperset(self.examples[p].ids):
+                found.add(p)
+                known.update(self.examples[p].ids)
+        return found | self.always
 
     def _by_distance(self, position: int) -> dict[int, float]:
         here = np.array(self.stack.unravel(position))
