@@ -423,12 +423,17 @@ def test_settings_are_a_value_that_can_be_shown_again(desk):
     form.seconds.setValue(20)
     form.memory.setValue(2)
     form.num_examples.setValue(3)
+    form.kind.setCurrentIndex(form.kind.findText("Few objects, by name"))
+    form.direction.setCurrentIndex(form.direction.findData("meet"))
     form.go("range")
     settings = form.settings()
+    assert (settings.kind, settings.names, settings.direction) == ("semantic", True, "meet")
     assert (settings.tune_seconds, settings.memory, settings.num_examples) == (20.0, 2, 3)
     assert settings.span == (0, 9)
     form.tune.setChecked(False)
     form.memory.setValue(0)
+    form.direction.setCurrentIndex(0)
+    form.kind.setCurrentIndex(0)
     form.show_settings(settings)
     assert form.settings() == settings
 

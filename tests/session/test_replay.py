@@ -62,6 +62,8 @@ def work(tmp_path: Path) -> tuple[Path, Project]:
         (0, {"where": "range", "span": (1, 5), "kind": "instance"}),
         (0, {"num_examples": 1, "select": "similar", "ensemble": "none"}),
         (0, {"memory": 2}),
+        (0, {"direction": "meet"}),
+        (0, {"direction": "meet", "memory": 1, "names": True}),
     ],
 )
 def test_the_copied_command_gives_the_same_labels(

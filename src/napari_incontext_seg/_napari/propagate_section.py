@@ -32,7 +32,9 @@ WHERE = [
     ("This slice", "this"),
     ("Range …", "range"),
 ]
-KINDS = [("Classes", "semantic"), ("Objects (connected pieces)", "instance")]
+NAMES = "names"  # beside the kinds: classes that are single objects
+KINDS = [("Classes", "semantic"), ("Objects (connected pieces)", "instance"), ("Few objects, by name", NAMES)]
+DIRECTIONS = [("from the nearest", "both"), ("from both sides, which meet", "meet")]
 QUALITIES = [("Fast", "fast"), ("Balanced", "balanced"), ("Best", "best")]
 DEVICES = [("Auto", "auto"), ("CPU", "cpu"), ("CUDA GPU", "cuda"), ("Apple GPU", "mps")]
 ENSEMBLES = [("together (feature)", "feature"), ("one by one (none)", "none"), ("side by side (spatial)", "spatial")]
@@ -57,8 +59,9 @@ class PropagateSection(Section):
         self.kind = choice(
             KINDS,
             "Classes: a label is a class (“nucleus”), and keeps its number.\n"
-            "Objects: each connected piece of what is painted gets a number of its own. Objects that touch\n"
-            "become one for now; following objects through slices comes later.",
+            "Objects: each object that is painted gets a number of its own, other ones in other slices.\n"
+            "Few objects, by name: each label is one object, up to 13, and keeps its number. An object may be\n"
+            "annotated in one slice and left out in another.",
         )
         self.quality = choice(
             QUALITIES,
@@ -94,7 +97,7 @@ class PropagateSection(Section):
         return RunSettings(
             model=str(self.model.currentData()),
             device=self.device.currentData(),
-            kind=self.kind.currentData(),
+            kind="semantic" if self.kind.currentData() == NAMES else self.kind.currentData(),
             quality=self.quality.currentData(),
             ensemble=self.ensemble.currentData(),
             memory=self.memory.value(),
@@ -105,6 +108,8 @@ class PropagateSection(Section):
             where=where,
             span=(self.first.value(), self.last.value() + 1) if where == "range" else None,
             along=self.along.currentData() if self.along.count() else None,
+            direction=self.direction.currentData(),
+            names=self.kind.currentData() == NAMES,
         )
 
     def go(self, where: str) -> None:
@@ -114,9 +119,11 @@ class PropagateSection(Section):
     def show_settings(self, settings: RunSettings) -> None:
         """Fill the form with settings, such as those of a session that is restored."""
         self._choose(self.model, settings.model)
+        kind = NAMES if settings.names else settings.kind
         for box, value in (
-            (self.device, settings.device), (self.kind, settings.kind), (self.quality, settings.quality),
+            (self.device, settings.device), (self.kind, kind), (self.quality, settings.quality),
             (self.ensemble, settings.ensemble), (self.select, settings.select), (self.where, settings.where),
+            (self.direction, settings.direction),
         ):  # fmt: skip
             box.setCurrentIndex(max(box.findData(value), 0))
         self.memory.setValue(settings.memory)
@@ -130,7 +137,9 @@ class PropagateSection(Section):
             self.last.setValue(settings.span[1] - 1)
 
     def show_kind(self, kind: Kind) -> None:
-        """Choose what labels are: the first example tells, and a person may know better."""
+        """Choose what labels are: the first example tells, and a person may know better. That they are names stays."""
+        if self.kind.currentData() == NAMES and kind == "semantic":
+            return
         self.kind.setCurrentIndex(self.kind.findData(kind))
 
     def show_stack(self, stack: Stack | None) -> None:
@@ -220,9 +229,15 @@ class PropagateSection(Section):
         self.num_examples.setSpecialValueText("all")
         self.num_examples.setToolTip("How many examples are shown for one slice.")
         self.select = choice([("nearest", "nearest"), ("most similar", "similar")], "Which examples are shown.")
+        self.direction = choice(
+            DIRECTIONS,
+            "How slices between two examples are reached. From both sides: each paints what its own examples show;\n"
+            "where they differ, the surer one is taken, and the map of disagreement shows it. Takes twice as long.",
+        )
         advanced = Fold(
             "Advanced", "How several examples are used, and memory of painted slices.",
             row("Join", self.ensemble), row("Show", self.num_examples, self.select), row("Memory", self.memory),
+            row("Between", self.direction),
         )  # fmt: skip
         self.more = Fold(
             "", "The model and how carefully it paints. The defaults need no download and no GPU.",

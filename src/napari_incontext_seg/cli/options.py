@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # the API's own words, repeated here because importing them would import torch
 KindChoice: TypeAlias = Literal["auto", "semantic", "instance"]
 EnsembleChoice: TypeAlias = Literal["none", "feature", "spatial"]
-DirectionChoice: TypeAlias = Literal["onward", "backward", "both"]
+DirectionChoice: TypeAlias = Literal["onward", "backward", "both", "meet"]
 SelectChoice: TypeAlias = Literal["nearest", "similar"]
 QualityChoice: TypeAlias = Literal["fast", "balanced", "best"]
 
@@ -59,6 +59,9 @@ ApproximateOption = Annotated[
     typer.Option("--approximate", help="SegGPT: faster, APPROXIMATE: examples look at the first slice painted only."),
 ]
 MemoryOption = Annotated[int, typer.Option(min=0, help="The last N predicted slices join the examples.")]
+NamesOption = Annotated[
+    bool, typer.Option("--names", help="Each label is one object (up to 13), which other annotated slices may lack.")
+]
 NumExamplesOption = Annotated[
     int | None, typer.Option("--num-examples", min=1, help="Show only N annotated slices at a time; default all.")
 ]

@@ -26,6 +26,7 @@ from .options import (
     KindOption,
     MemoryOption,
     ModelOption,
+    NamesOption,
     NumExamplesOption,
     QualityOption,
     RecolourOption,
@@ -75,7 +76,10 @@ def propagate(
     memory: MemoryOption = 0,
     num_examples: NumExamplesOption = None,
     select: SelectOption = "nearest",
-    direction: Annotated[DirectionChoice, typer.Option(help="From each annotated slice.")] = "both",
+    direction: Annotated[
+        DirectionChoice, typer.Option(help="From each annotated slice; meet: from both sides of a gap, and compared.")
+    ] = "both",
+    names: NamesOption = False,
     along: AlongOption = None,
     span: Annotated[str | None, typer.Option("--range", help="a:b, slices a to b-1 only.")] = None,
     ignore_label: IgnoreOption = None,
@@ -106,6 +110,7 @@ def propagate(
         "ensemble": ensemble, "quality": quality, "recolour": recolour, "memory": memory, "num_examples": num_examples,
         "select": select, "direction": direction, "along": along, "range": span, "annotated": annotated,
         "ignore_label": ignore_label, "axes": axes, "channels": chosen, "tune": seconds, "approximate": approximate,
+        "names": names,
     }  # fmt: skip
     choice = model_choice(settings, model, device, key)
     if resume:
@@ -115,7 +120,7 @@ def propagate(
             raise InputError("OUT is a folder: images that are no stack are given to workers by `incontext-seg batch`.")
         check_no_stack_options(
             annotated=annotated, memory=memory or None, num_examples=num_examples, along=along, range=span, axes=axes,
-            truth=truth, direction=None if direction == "both" else direction,
+            truth=truth, direction=None if direction == "both" else direction, names=names or None,
         )  # fmt: skip
         report = propagate_collection(
             image, labels, examples, out, kind, settings, choice=choice, channels=chosen, overwrite=overwrite,
@@ -133,12 +138,14 @@ def propagate(
     stack = open_stack(image, axes=axes, channels=chosen)
     label_stack = open_labels(labels) if labels is not None else None
     shown = show_stack(
-        stack, label_stack, examples, annotated=annotated, kind=kind, ignore_label=ignore_label, key=known
-    )
+        stack, label_stack, examples, annotated=annotated, kind="semantic" if names and kind == "auto" else kind,
+        ignore_label=ignore_label, key=known,
+    )  # fmt: skip
     predictor = choice()
     run = start(
         stack, shown.annotations, predictor, kind=shown.kind, direction=direction, along=along, span=parse_span(span),
         memory=memory, num_examples=num_examples, select=select, ignore_label=shown.ignore_label, context=shown.context,
+        names=names,
     )  # fmt: skip
     run = run.limited(lambda p: p not in shown.given)
     run.predictor, learned = tuned(predictor, run.context, settings, kept_key(out) if resume else None)

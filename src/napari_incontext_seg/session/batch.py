@@ -27,7 +27,7 @@ from .batch_report import BatchReport, Outcome, earlier_outcomes, summary_files
 from .job import run_to_file
 from .plan import NOT_ANNOTATED, split_examples
 from .report import provenance
-from .settings import RunSettings, Selection
+from .settings import Meeting, RunSettings, Selection
 from .worker_process import Load, busy, loaded
 from .workers import Workers
 
@@ -48,7 +48,7 @@ class BatchPlan:
         Loads the model.
     kind
         ``semantic`` or ``instance``; default: what the key or the example set says.
-    memory, num_examples, select, along
+    memory, num_examples, select, along, direction, names
         As for `infer.propagate.propagate`.
     axes, channels
         As for `io.stacks.open_stack`.
@@ -66,6 +66,8 @@ class BatchPlan:
     num_examples: int | None = None
     select: Selection = "nearest"
     along: str | None = None
+    direction: Meeting = "both"
+    names: bool = False
     axes: str | None = None
     channels: tuple[int, ...] | None = None
     picture: bool = False
@@ -94,7 +96,7 @@ class BatchPlan:
         )  # fmt: skip
         return cls(
             examples, choice, None if settings.key is not None else settings.kind, settings.memory,
-            settings.num_examples, settings.select, settings.along,
+            settings.num_examples, settings.select, settings.along, settings.direction, settings.names,
         )  # fmt: skip
 
     @property
@@ -240,7 +242,7 @@ def _planned(plan: BatchPlan, predictor: Predictor, image: Path) -> tuple[Propag
     run = propagate(
         stack, split.annotations, predictor, kind=plan.kind or (key.kind if key is not None else examples.kind),
         along=plan.along, memory=plan.memory, num_examples=plan.num_examples, select=plan.select,
-        ignore_label=NOT_ANNOTATED, context=split.context,
+        ignore_label=NOT_ANNOTATED, context=split.context, direction=plan.direction, names=plan.names,
     )  # fmt: skip
     unused = {p: example.labels for p, example in split.unused.items() if p not in split.annotations}
     return run.limited(lambda p: p not in unused), unused

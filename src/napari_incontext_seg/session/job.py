@@ -19,6 +19,7 @@ from ..core.metrics import dice, slice_confidence
 from ..core.stack import Stack
 from ..core.types import Labels
 from ..errors import InputError
+from ..infer.meeting import Meeting
 from ..infer.propagate import Propagation
 from ..io.labels import LabelWriter, is_finished, label_files
 from ..io.picture import Panel, contact_sheet, save_png
@@ -166,6 +167,7 @@ def _record(run: Propagation, settings: Mapping[str, Any] | None, given: Mapping
         "image": fingerprint(run.stack),
         "slices": hashlib.sha256(repr(slices).encode()).hexdigest(),
         "given": digest.hexdigest() if given else None,
+        "direction": "meet" if isinstance(run, Meeting) else None,
     }
 
 

@@ -119,7 +119,7 @@ def plan_run(
         kind=key.kind if key is not None else settings.kind,
         along=settings.along, span=span_of(stack, settings, current, verified),
         memory=settings.memory, num_examples=settings.num_examples, select=settings.select,
-        ignore_label=NOT_ANNOTATED, context=split.context,
+        ignore_label=NOT_ANNOTATED, context=split.context, direction=settings.direction, names=settings.names,
     )  # fmt: skip
     skipped = {*locked, *split.annotations, *split.unused}
     run = run.limited(lambda p: p not in skipped and (settings.where != "this" or p == current))

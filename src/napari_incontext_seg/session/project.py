@@ -131,9 +131,9 @@ class Project:
     def add_item(self, item: ExampleItem) -> int:
         """Add an example, such as one of another image, and return its number.
 
-        The first one tells whether labels are classes or objects.
+        The first one tells whether labels are classes or objects, unless they are said to be names.
         """
-        if not self.examples.items:
+        if not self.examples.items and not self.settings.names:
             self.settings = replace(self.settings, kind=guess_kind([item.example.labels]))
         self._set_examples(self.examples.added(item), item.position if item.source == self.source else None)
         return len(self.examples) - 1
@@ -197,7 +197,8 @@ class Project:
 
         before, examples = len(self.examples), joined(self, given)
         self._set_examples(examples)
-        self.settings = replace(self.settings, kind=examples.kind)
+        names = self.settings.names and examples.kind == "semantic"
+        self.settings = replace(self.settings, kind=examples.kind, names=names)
         return len(examples) - before
 
     def take_labels(self, position: int, example: Example) -> bool:

@@ -90,10 +90,13 @@ def command_line(record: RunRecord, stack: Stack, *, image: Path, examples: Path
         words += ["--kind", settings.kind]
     if stack.channels is not None:
         words += ["--channels", ",".join(map(str, stack.channels))]
-    for option in ("model", "device", "quality", "ensemble", "memory", "num_examples", "select", "along", "key"):
+    how = ("memory", "num_examples", "select", "along", "direction", "key")
+    options = ("model", "device", "quality", "ensemble", *how)
+    for option in options:
         value = getattr(settings, option)
         if value != getattr(default, option):
             words += [f"--{option.replace('_', '-')}", str(value)]
+    words += ["--names"] * settings.names
     if settings.tune_seconds is not None:
         words += ["--tune", f"{settings.tune_seconds:g}s"]
     if record.span is not None:

@@ -19,6 +19,7 @@ Where: TypeAlias = Literal["this", "onward", "backward", "both", "until_verified
 Quality: TypeAlias = Literal["fast", "balanced", "best"]
 Ensemble: TypeAlias = Literal["none", "feature", "spatial"]
 Selection: TypeAlias = Literal["nearest", "similar"]
+Meeting: TypeAlias = Literal["both", "meet"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,10 @@ class RunSettings:
         What `infer.predictor.load_predictor` takes.
     kind
         ``"semantic"`` or ``"instance"``.
-    memory, num_examples, select, along
+    memory, num_examples, select, along, names
         What `infer.propagate.propagate` takes.
+    direction
+        ``"meet"``: slices between two examples are painted from both sides.
     tune_seconds
         Tune the model on the examples for so long first.
     key
@@ -56,24 +59,30 @@ class RunSettings:
     where: Where = "both"
     span: tuple[int, int] | None = None
     along: str | None = None
+    direction: Meeting = "both"
+    names: bool = False
 
     def __post_init__(self) -> None:
         choices: tuple[tuple[str, tuple[str, ...]], ...] = (
             ("kind", KINDS), ("quality", get_args(Quality)), ("ensemble", get_args(Ensemble)),
             ("select", get_args(Selection)), ("where", get_args(Where)),
+            ("direction", get_args(Meeting)),
         )  # fmt: skip
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}.")
         whole = [self.memory, *(() if self.num_examples is None else (self.num_examples,)), *(self.span or ())]
         texts = [self.model, self.device, *(() if self.along is None else (self.along,))]
-        if not all(type(n) is int for n in whole) or not all(isinstance(text, str) for text in texts):
+        fits = type(self.names) is bool and all(type(n) is int for n in whole)
+        if not fits or not all(isinstance(text, str) for text in texts):
             raise InputError(f"a setting has a value that does not fit: {self}.")
         if self.memory < 0 or (self.num_examples is not None and self.num_examples < 1):
             raise InputError(
                 f"memory must be 0 or more slices and at least one example be shown; got {self.memory} and "
                 f"{self.num_examples}."
             )
+        if self.names and self.kind != "semantic":
+            raise InputError("labels that are names stay as they are: names go with kind semantic, not with instance.")
         if self.tune_seconds is not None and not 0 < self.tune_seconds < float("inf"):
             raise InputError(f"tuning takes a number of seconds above 0; got {self.tune_seconds}.")
         if self.tune_seconds is not None and self.key is not None:
