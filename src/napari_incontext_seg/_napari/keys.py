@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,24 +31,36 @@ KEYS = (
     Key("Shift-U", "undo", "undo the slice that the model wrote last"),
     Key("Shift-J", "redo", "redo it"),
 )
+TRACK_KEYS = (
+    Key("Shift-N", "next_doubtful", "go to the link that is least sure"),
+    Key("Shift-Y", "confirm", "confirm the link into this frame"),
+    Key("Shift-M", "merge", "merge the two tracks"),
+    Key("Shift-S", "split", "split: from this frame on a new track"),
+    Key("Shift-D", "delete", "delete the track"),
+    Key("Shift-R", "relink", "relink: from this frame on it is the other track"),
+    Key("Shift-W", "swap", "swap the two tracks from this frame on"),
+    Key("Shift-B", "divide", "division: the first track is the mother of the others"),
+    Key("Shift-U", "undo", "undo the last edit"),
+    Key("Shift-J", "redo", "redo it"),
+)
 Actions = dict[str, Callable[[], Any]]
 
 
-def bind(layer: Layer, actions: Actions) -> None:
+def bind(layer: Layer, actions: Actions, keys: Sequence[Key] = KEYS) -> None:
     """Bind the keys to a layer: they work while it is selected and the canvas has the focus."""
-    for key in KEYS:
+    for key in keys:
         layer.bind_key(key.sequence, _calling(actions[key.name]), overwrite=True)
 
 
-def unbind(layer: Layer) -> None:
+def unbind(layer: Layer, keys: Sequence[Key] = KEYS) -> None:
     """Take the keys from a layer."""
-    for key in KEYS:
+    for key in keys:
         layer.bind_key(key.sequence, None, overwrite=True)
 
 
-def bind_dock(dock: QWidget, actions: Actions) -> None:
+def bind_dock(dock: QWidget, actions: Actions, keys: Sequence[Key] = KEYS) -> None:
     """Bind the keys to the dock: they work while the focus is in it."""
-    for key in KEYS:
+    for key in keys:
         shortcut = QShortcut(QKeySequence(key.sequence.replace("-", "+")), dock)
         shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         shortcut.activated.connect(actions[key.name])

@@ -26,7 +26,7 @@ def lineage_picture(tracks: Tracks) -> NDArray[np.uint8]:
     -------
     (H, 1400, 3). A line is thin where a track is missing.
     """
-    order = _ordered(tracks)
+    order = lineage_order(tracks)
     room = (TALLEST - 2 * _MARGIN - _TITLE - _AXIS) // LEAST_ROW
     shown = order[:room]
     row = max(LEAST_ROW, min(ROW, (TALLEST - 2 * _MARGIN - _TITLE - _AXIS) // max(1, len(shown))))
@@ -77,7 +77,7 @@ def _draw_axis(
         draw.text((x, span[1] + 8), f"frame {frame}" if frame == 0 else str(frame), _TEXT, font)
 
 
-def _ordered(tracks: Tracks) -> list[int]:
+def lineage_order(tracks: Tracks) -> list[int]:
     """Tracks from top to bottom: the largest lineages first, in each a mother between her daughters."""
     families = sorted(tracks.roots, key=lambda root: (-len(tracks.lineage(root)), tracks.begin(root), root))
     ordered: list[int] = []

@@ -6,12 +6,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..core.labels import as_labels
+from ..core.stack import Stack
 from ..core.tracks import Tracks
-from ..infer.track import Tracking
+from ..core.types import Labels
+from ..infer.track import TimeGrid, Tracking
 from ..io.labels import LabelWriter, label_files
 from ..io.lineage import lineage_picture
 from ..io.paths import stem
@@ -21,6 +25,45 @@ from ..io.tracks import write_tracks
 from .report import LEAST_SURE
 
 GEFF = ".geff"
+
+
+class Tracked(Protocol):
+    """Labels whose ids are tracks, with their table: a `Tracking`, or `EditedTracks`."""
+
+    @property
+    def stack(self) -> Stack: ...
+    @property
+    def tracks(self) -> Tracks: ...
+    def __len__(self) -> int: ...
+    def labels(self, position: int, /) -> Labels: ...
+    def confidence(self, position: int, /) -> NDArray[np.float32] | None: ...
+    def frames(self) -> Iterator[NDArray[Any]]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class EditedTracks:
+    """Tracks as they are after edits: a stack of labels whose ids are the tracks of a table."""
+
+    stack: Stack
+    tracks: Tracks
+
+    def __len__(self) -> int:
+        return len(self.stack)
+
+    def labels(self, position: int) -> Labels:
+        """The labels (Y, X) of a plane."""
+        return as_labels(self.stack.read(position)[..., 0])
+
+    def confidence(self, _: int) -> None:
+        """Of pixels nothing is known."""
+        return
+
+    def frames(self) -> Iterator[NDArray[Any]]:
+        """Yield the labels (Y, X) or (Z, Y, X) of each time point."""
+        grid = TimeGrid.of(self.stack)
+        for t in range(grid.times):
+            planes = [self.labels(grid.position(t, z)) for z in range(grid.depth or 1)]
+            yield planes[0] if grid.depth is None else np.stack(planes)
 
 
 @dataclass
@@ -96,25 +139,40 @@ def write_tracking(
         A file exists, or cannot be written.
     """
     started = time.perf_counter()
+    report = TrackingReport(out, len(tracking), tracking.tracks, least_sure_links(tracking))
+    report.files = write_tracked(
+        tracking, out, dtype=dtype, overwrite=overwrite, provenance=provenance, on_frame=on_frame
+    )  # fmt: skip
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def write_tracked(
+    tracked: Tracked,
+    out: Path,
+    *,
+    dtype: np.dtype[Any] | None = None,
+    overwrite: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+    on_frame: Callable[[], None] | None = None,
+) -> list[Path]:
+    """Write labels whose ids are tracks, their table and their lineage: see `write_tracking`. Returns the files."""
     files = tracking_files(out)
     for file in files:
         check_free(file, overwrite)
-    report = TrackingReport(out, len(tracking), tracking.tracks, least_sure_links(tracking))
     if out.suffix.lower() in (".tif", ".tiff", ".zarr"):
-        with LabelWriter(out, tracking.stack, dtype=dtype, overwrite=overwrite, provenance=provenance) as writer:
-            for position in range(len(tracking)):
-                writer.write(position, tracking.labels(position), tracking.confidence(position))
+        with LabelWriter(out, tracked.stack, dtype=dtype, overwrite=overwrite, provenance=provenance) as writer:
+            for position in range(len(tracked)):
+                writer.write(position, tracked.labels(position), tracked.confidence(position))
                 if on_frame is not None:
                     on_frame()
-            report.files = writer.finish()
+            written = writer.finish()
     else:
-        write_tracks(out, tracking.tracks, _counted(tracking.frames(), on_frame), overwrite=overwrite)
-        report.files = [out]
-    write_tracks(files[-2], tracking.tracks, overwrite=overwrite)
-    save_png(lineage_picture(tracking.tracks), files[-1], overwrite=overwrite)
-    report.files += files[-2:]
-    report.seconds = time.perf_counter() - started
-    return report
+        write_tracks(out, tracked.tracks, _counted(tracked.frames(), on_frame), overwrite=overwrite)
+        written = [out]
+    write_tracks(files[-2], tracked.tracks, overwrite=overwrite)
+    save_png(lineage_picture(tracked.tracks), files[-1], overwrite=overwrite)
+    return [*written, *files[-2:]]
 
 
 def _counted(frames: Iterable[Any], on_frame: Callable[[], None] | None) -> Iterator[Any]:

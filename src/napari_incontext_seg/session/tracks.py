@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from ..core.objects import measure_objects
 from ..core.sparse_change import SparseChange
 from ..core.tracks import COLUMNS, Tracks
 from ..errors import InputError
 from ..infer.identity import Confirmed
+from .track_rows import Columns, changed_rows, in_order, measured_rows, no_rows, smaller_part, table_of, unused_ids
 
 KEPT = 200  # edits that can be undone
 
 Node = tuple[int, int]  # frame, id
-Columns = tuple[NDArray[Any], ...]  # of `core.tracks.COLUMNS`
 
 
 class Frames(Protocol):
@@ -58,6 +56,7 @@ class _Plan:
     renamed: dict[Node, int] = field(default_factory=dict)
     parents: Mapping[int, tuple[int, ...]] | None = None
     links: tuple[Confirmed, ...] = ()
+    sure: Node | None = None  # an object whose confidence becomes 1
 
 
 class TrackEditor:
@@ -99,6 +98,7 @@ class TrackEditor:
         self._rows: dict[int, Columns] = {
             t: tuple(column[a:b] for column in columns) for t, (a, b) in enumerate(pairwise(cuts))
         }
+        self._painted: set[int] = set()  # frames that were changed by others
         self._undone: list[_Edit] = []
         self._done: list[_Edit] = []
 
@@ -137,7 +137,7 @@ class TrackEditor:
         """Part an object of a frame at its waist; the smaller part becomes a track of its own, whose id is returned."""
         self._row(track, frame)
         labels, new = np.array(self._frames.read(frame)), self._unused()
-        labels[_smaller_part(labels == track)] = new
+        labels[smaller_part(labels == track)] = new
         self._change(_Plan(f"split object {track}", {frame: labels}))
         return new
 
@@ -248,6 +248,40 @@ class TrackEditor:
         self._change(_Plan(f"division of {mother}", labels, renamed, parents, links))
         return tuple(children)
 
+    def confirm(self, track: int, frame: int) -> None:
+        """Say that a link is right: of an object to the frame before, or of all daughters of a division to the mother.
+
+        Raises
+        ------
+        InputError
+            The track is not in this frame, or begins there without a parent.
+        """
+        row, first = self._row(track, frame), self.tracks.rows(track).start
+        if row > first:
+            links: tuple[Confirmed, ...] = ((int(self.tracks.frame[row - 1]), track, frame, track),)
+        else:
+            links = tuple(
+                (self.tracks.end(p), p, self.tracks.begin(c), c)
+                for p in self.tracks.parents.get(track, ())
+                for c in self.tracks.children(p)
+                if self.tracks.end(p) < self.tracks.begin(c)
+            )
+        if not links:
+            raise InputError(f"track {track} begins in frame {frame}: there is no link to confirm.")
+        self._change(_Plan(f"confirm {track} in frame {frame}", {}, links=links, sure=(frame, track)))
+
+    def take_in(self, frames: Iterable[int]) -> None:
+        """Measure frames whose labels were changed by others, such as with a brush; this is no edit that can be undone.
+
+        A label that was not there before is a new track; links and parents of what is gone are gone too.
+        """
+        for t in frames:
+            before = self._rows.get(t, no_rows())
+            known = dict(zip(before[0].tolist(), before[5].tolist(), strict=True))
+            self._rows[t] = measured_rows(t, np.asarray(self._frames.read(t)), self._image_of(t), known)
+            self._painted.add(t)
+        self._settle()
+
     # -- undo -----------------------------------------------------------------------------------------------------
     @property
     def undo_title(self) -> str | None:
@@ -290,7 +324,7 @@ class TrackEditor:
         return later
 
     def _unused(self) -> int:
-        return max(self.tracks.ids, default=0) + 1
+        return int(unused_ids(np.array(self.tracks.ids, np.int64), 1)[0])
 
     def _parents_without(self, gone: int, instead: int | None = None) -> dict[int, tuple[int, ...]]:
         """Parents after a track is gone, its children given to ``instead``."""
@@ -314,14 +348,21 @@ class TrackEditor:
         for t, labels in plan.labels.items():
             before = np.asarray(self._frames.read(t))
             changes[t] = SparseChange.between(_flat(before), _flat(labels))
-            rows[t] = (self._rows[t], self._measured(t, labels, before))
-        parents = {c: tuple(ps) for c, ps in (plan.parents or self._state.parents).items() if ps}
+            old = self._rows.get(t, no_rows())
+            rows[t] = (old, changed_rows(t, labels, before, old, self._image_of(t)))
+        if plan.sure is not None:
+            frame, track = plan.sure
+            old = self._rows[frame]
+            rows[frame] = (old, (*old[:5], np.where(old[0] == track, 1.0, old[5])))
+        parents = {
+            c: tuple(ps) for c, ps in (self._state.parents if plan.parents is None else plan.parents).items() if ps
+        }
         after = _State(parents, self._renamed(plan.renamed) | frozenset(plan.links))
         edit = _Edit(plan.title, changes, rows, self._state, after)
-        self._table({**self._rows, **{t: new for t, (_, new) in rows.items()}}, parents)  # raises what is not in order
+        table = table_of({**self._rows, **{t: new for t, (_, new) in rows.items()}}, parents, self.tracks)  # may raise
         self._done = [*self._done[-KEPT + 1 :], edit]
         self._undone.clear()
-        self._put(edit, back=False)
+        self._put(edit, back=False, table=table)
 
     def _renamed(self, renamed: Mapping[Node, int]) -> frozenset[Confirmed]:
         """Confirmed links by the ids after an edit; those of objects that are deleted or parted are gone."""
@@ -332,58 +373,38 @@ class TrackEditor:
                 links.add((t, one, u, other))
         return frozenset(links)
 
-    def _measured(self, frame: int, labels: NDArray[Any], before: NDArray[Any]) -> Columns:
-        """Rows of a frame with other labels: what did not change keeps its confidence, what did has 1."""
-        o = measure_objects(labels, self._image(frame) if self._image is not None else None)
-        known = dict(zip(self._rows[frame][0].tolist(), self._rows[frame][5].tolist(), strict=True))
-        edited = set(np.unique(labels[labels != before]).tolist())
-        sure = [1.0 if i in edited else known.get(i, np.nan) for i in o.ids.tolist()]
-        return o.ids, np.full(len(o), frame), o.centroid, o.area, o.mean_intensity, np.array(sure, float)
+    def _image_of(self, frame: int) -> Any:
+        return self._image(frame) if self._image is not None else None
 
-    def _table(self, rows: Mapping[int, Columns], parents: Mapping[int, tuple[int, ...]]) -> Tracks:
-        columns: list[Any] = [np.concatenate(parts) for parts in zip(*(rows[t] for t in sorted(rows)), strict=True)]
-        old = self.tracks
-        return Tracks(
-            **dict(zip(COLUMNS, columns, strict=True)), parents=parents, axes=old.axes, scale=old.scale, units=old.units
-        )
-
-    def _put(self, edit: _Edit, *, back: bool) -> None:
+    def _put(self, edit: _Edit, *, back: bool, table: Tracks | None = None) -> None:
         for t, change in edit.changes.items():
             labels = np.asarray(self._frames.read(t))
             flat = change.revert(_flat(labels)) if back else change.apply(_flat(labels))
             self._frames.write(t, flat.reshape(labels.shape))
-            self._rows[t] = edit.rows[t][0 if back else 1]
         self._state = edit.before if back else edit.after
-        self.tracks = self._table(self._rows, self._state.parents)
+        for t, both in edit.rows.items():
+            rows = both[0 if back else 1]
+            if t in self._painted:  # what is kept of this frame may not be what it holds now
+                known = dict(zip(rows[0].tolist(), rows[5].tolist(), strict=True))
+                rows = measured_rows(t, np.asarray(self._frames.read(t)), self._image_of(t), known)
+            self._rows[t] = rows
+        self._settle(sorted(edit.changes), table)
+
+    def _settle(self, changed: Iterable[int] = (), table: Tracks | None = None) -> None:
+        """Make the table of the rows, and tell of frames whose labels changed."""
+        if self._painted:
+            bare = table_of(self._rows, {}, self.tracks)
+            there = {
+                link for link in self._state.confirmed
+                if all(i in bare and bare.row(i, t) is not None for t, i in (link[:2], link[2:]))
+            }  # fmt: skip
+            parents = in_order(bare, self._state.parents)
+            self._state, table = _State(parents, frozenset(there)), replace(bare, parents=parents)
+        self.tracks = table if table is not None else table_of(self._rows, self._state.parents, self.tracks)
         if self._on_change is not None:
-            self._on_change(sorted(edit.changes))
+            self._on_change(list(changed))
 
 
 def _flat(labels: NDArray[Any]) -> NDArray[Any]:
     """A frame as one plane."""
     return labels.reshape(-1, labels.shape[-1])
-
-
-def _smaller_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The smaller of two parts of an object, cut at its waist; where it has none, across its length."""
-    from skimage.feature import peak_local_max
-    from skimage.segmentation import watershed
-
-    if mask.sum() < 2:
-        raise InputError("an object of one pixel cannot be parted.")
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[tuple(slice(1, -1) for _ in mask.shape)]
-    depth = np.where(mask, ndimage.gaussian_filter(depth, 1.0), 0)
-    peaks = peak_local_max(depth, labels=mask.astype(int), num_peaks=2, exclude_border=False, min_distance=2)
-    if len(peaks) == 2:
-        markers = np.zeros(mask.shape, np.int32)
-        markers[tuple(peaks.T)] = 1, 2
-        parts = watershed(-depth, markers, mask=mask)
-        first, second = parts == 1, mask & (parts != 1)
-    else:
-        at = np.argwhere(mask) - np.argwhere(mask).mean(0)
-        along = at @ np.linalg.svd(at, full_matrices=False)[2][0]
-        second = np.zeros_like(mask)
-        second[tuple(np.argwhere(mask)[along > np.median(along)].T)] = True
-        first = mask & ~second
-    smaller: NDArray[np.bool_] = first if first.sum() < second.sum() else second
-    return smaller

@@ -1,0 +1,122 @@
+"""The rows of a table of tracks, frame by frame, as edits change them: only what changed is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..core.labels import MAX_LABEL
+from ..core.objects import measure_objects
+from ..core.tracks import COLUMNS, Tracks
+from ..errors import InputError
+
+Columns = tuple[NDArray[Any], ...]  # of `core.tracks.COLUMNS`
+_FEW = 8  # ids that are looked for one by one, which is faster
+
+
+def no_rows() -> Columns:
+    """Rows of a frame without objects."""
+    nothing = np.zeros(0, np.int64)
+    return nothing, nothing, np.zeros((0, 3)), nothing, np.zeros(0), np.zeros(0)
+
+
+def measured_rows(frame: int, labels: NDArray[Any], image: Any, known: Mapping[int, float]) -> Columns:
+    """Rows of a whole frame; ``known`` is the confidence of tracks, those that are not in it have 1."""
+    o = measure_objects(labels, image)
+    sure = np.array([known.get(i, 1.0) for i in o.ids.tolist()], float)
+    return o.ids, np.full(len(o), frame), o.centroid, o.area, o.mean_intensity, sure
+
+
+def changed_rows(frame: int, labels: NDArray[Any], before: NDArray[Any], rows: Columns, image: Any) -> Columns:
+    """Rows of a frame whose labels were ``before``: what did not change keeps its row, the rest has confidence 1.
+
+    Parameters
+    ----------
+    labels, before
+        (Y, X) or (Z, Y, X) ids.
+    rows
+        Of the frame as it was.
+    image
+        As `core.objects.measure_objects` takes it.
+    """
+    at = labels != before
+    touched = np.unique(np.concatenate([labels[at], before[at]]))
+    touched = touched[touched > 0]
+    kept = ~np.isin(rows[0], touched)
+    mask = _any_of(labels, touched)
+    boxes = ndimage.find_objects(mask.astype(np.uint8))
+    if not boxes:
+        return tuple(column[kept] for column in rows)
+    box = boxes[0]
+    o = measure_objects(np.where(mask[box], labels[box], 0), None if image is None else np.asarray(image)[box])
+    corner = np.array([0] * (3 - labels.ndim) + [s.start for s in box], float)
+    area = o.area[:, None]
+    centroid = (np.rint(o.centroid * area) + area * corner) / area  # sums of whole numbers: exactly as measured at once
+    new: Columns = (o.ids, np.full(len(o), frame), centroid, o.area, o.mean_intensity, np.ones(len(o)))
+    both = [np.concatenate([column[kept], added]) for column, added in zip(rows, new, strict=True)]
+    order = np.argsort(both[0], kind="stable")
+    return tuple(column[order] for column in both)
+
+
+def _any_of(labels: NDArray[Any], ids: NDArray[Any]) -> NDArray[np.bool_]:
+    if len(ids) > _FEW:
+        found: NDArray[np.bool_] = np.isin(labels, ids)
+        return found
+    return reduce(np.logical_or, (labels == i for i in ids), np.zeros(labels.shape, bool))
+
+
+def unused_ids(taken: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """Ids for ``count`` new tracks: above those that are ``taken`` (sorted), between them where there is no room."""
+    above = int(taken[-1]) + 1 if len(taken) else 1
+    if above + count - 1 <= MAX_LABEL:
+        return np.arange(above, above + count, dtype=np.int64)
+    return np.setdiff1d(np.arange(1, len(taken) + count + 1), taken)[:count]
+
+
+def in_order(tracks: Tracks, parents: Mapping[int, tuple[int, ...]]) -> dict[int, tuple[int, ...]]:
+    """Those of ``parents`` that are there and begin before their children, as after somebody painted in the labels."""
+    left = {
+        child: tuple(p for p in its if p in tracks and tracks.begin(p) < tracks.begin(child))
+        for child, its in parents.items()
+        if child in tracks
+    }
+    return {child: its for child, its in left.items() if its}
+
+
+def table_of(rows: Mapping[int, Columns], parents: Mapping[int, tuple[int, ...]], like: Tracks) -> Tracks:
+    """The table that rows by frame make. Raises InputError where parents are no tracks or do not begin before."""
+    parts = [rows[t] for t in sorted(rows)] or [no_rows()]
+    columns: list[Any] = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return Tracks(
+        **dict(zip(COLUMNS, columns, strict=True)), parents=parents, axes=like.axes, scale=like.scale, units=like.units
+    )
+
+
+def smaller_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The smaller of two parts of an object, cut at its waist; where it has none, across its length."""
+    from skimage.feature import peak_local_max
+    from skimage.segmentation import watershed
+
+    if mask.sum() < 2:
+        raise InputError("an object of one pixel cannot be parted.")
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[tuple(slice(1, -1) for _ in mask.shape)]
+    depth = np.where(mask, ndimage.gaussian_filter(depth, 1.0), 0)
+    peaks = peak_local_max(depth, labels=mask.astype(int), num_peaks=2, exclude_border=False, min_distance=2)
+    if len(peaks) == 2:
+        markers = np.zeros(mask.shape, np.int32)
+        markers[tuple(peaks.T)] = 1, 2
+        parts = watershed(-depth, markers, mask=mask)
+        first, second = parts == 1, mask & (parts != 1)
+    else:
+        at = np.argwhere(mask) - np.argwhere(mask).mean(0)
+        along = at @ np.linalg.svd(at, full_matrices=False)[2][0]
+        second = np.zeros_like(mask)
+        second[tuple(np.argwhere(mask)[along > np.median(along)].T)] = True
+        first = mask & ~second
+    smaller: NDArray[np.bool_] = first if first.sum() < second.sum() else second
+    return smaller
