@@ -248,3 +248,31 @@ def test_resume_begins_goes_on_and_says_when_all_is_done(job, capsys, monkeypatc
 def test_what_cannot_be_resumed_is_told(job, capsys, options, out, message):
     assert run(job, "--resume", *options, out=out) == 1
     assert message in capsys.readouterr().err
+
+
+def test_both_sides_of_a_gap_meet(job, capsys):
+    truth = tifffile.imread(job / "truth.tif")
+    tifffile.imwrite(job / "ends.tif", truth[[0, 4]])
+    arguments = ("--annotated", "0,4", "--truth", str(job / "truth.tif"), "--direction", "meet", "--memory", "1")
+    assert run(job, *arguments, labels="ends.tif") == 0
+    assert float(capsys.readouterr().out.split("Dice against the truth: ")[1].split()[0]) > 0.95
+    assert json.loads((job / "out.json").read_text())["settings"]["direction"] == "meet"
+    assert run(job, *arguments, "--resume", labels="ends.tif") == 0
+    assert "finished already" in capsys.readouterr().out
+    assert run(job, *arguments[:-4], "--resume", labels="ends.tif") != 0  # other settings
+
+
+def test_labels_that_are_names_are_filled_in_where_a_slice_lacks_them(job):
+    truth = tifffile.imread(job / "truth.tif")
+    image = tifffile.imread(job / "image.tif")
+    left = np.indices((40, 40))[1] < 16
+    named = np.where(truth > 0, np.where(left, 2, 1), 0).astype(np.uint8)  # the left disc is another, darker object
+    image[named == 2] -= 50
+    tifffile.imwrite(job / "image.tif", image, imagej=True, metadata={"axes": "TYX"})
+    first, last = np.where(named[0] == 1, 1, 0), np.where(named[4] == 2, 2, 0)
+    tifffile.imwrite(job / "few.tif", np.stack([first, last]).astype(np.uint8))
+    assert run(job, "--annotated", "0,4", "--names", "--model", "guess", labels="few.tif") == 0
+    found = tifffile.imread(job / "out.tif")
+    for z in range(5):
+        for i in (1, 2):
+            assert ((found[z] == i) & (named[z] == i)).sum() > 0.7 * (named[z] == i).sum()

@@ -99,3 +99,32 @@ def test_what_is_missing_or_in_the_way_is_told(job, capsys):
     (job / "out_tracks.csv").write_text("mine")
     assert run(job, "--masks", job / "masks.tif", *out) == 1
     assert "out_tracks.csv exists" in capsys.readouterr().err
+
+
+def test_few_objects_by_colour_keep_their_ids(tmp_path, capsys):
+    """Three objects of different brightness: one leaves and comes back, one is annotated in frame 3 only."""
+    y, x = np.mgrid[:64, :80]
+    truth = np.zeros((7, 64, 80), np.uint8)
+    for t in range(7):
+        truth[t][(y - 14) ** 2 + (x - 14 - 4 * t) ** 2 < 60] = 0 if t in (2, 3, 4) else 5
+        truth[t][(y - 32) ** 2 + (x - 40) ** 2 < 70] = 6
+        truth[t][(y - 52) ** 2 + (x - 60 + 4 * t) ** 2 < 60] = 7
+    grey = np.array([40, 0, 0, 0, 0, 130, 190, 245])[truth]
+    image = (grey + np.random.default_rng(0).integers(-8, 8, truth.shape)).astype(np.uint8)
+    labels = np.zeros_like(truth)
+    labels[0], labels[3] = np.where(truth[0] == 7, 0, truth[0]), np.where(truth[3] == 7, 7, 0)
+    tifffile.imwrite(tmp_path / "image.tif", image, imagej=True, metadata={"axes": "TYX"})
+    tifffile.imwrite(tmp_path / "labels.tif", labels)
+    out = tmp_path / "out.tif"
+    given = (tmp_path / "image.tif", "--labels", tmp_path / "labels.tif", "--out", out)
+    assert run(tmp_path, *given, "--by", "colour") == 0
+    assert "3 tracks, 0 divisions, 1 closed gap" in capsys.readouterr().out
+    found = tifffile.imread(out)
+    for i in (5, 6, 7):
+        assert 2 * ((found == i) & (truth == i)).sum() / ((found == i).sum() + (truth == i).sum()) > 0.9
+    assert not (found[2:5] == 5).any()
+
+
+def test_masks_are_not_painted_by_colour(job, capsys):
+    assert run(job, "--masks", job / "masks.tif", "--out", job / "linked.tif", "--by", "colour") != 0
+    assert "--masks are linked as they are" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fakes import ThresholdPredictor
+from few_objects import GREY, NearestGrey, only, truth, video
 
 from napari_incontext_seg import stack_from_array
 from napari_incontext_seg.core.types import Segmentation
@@ -126,3 +127,23 @@ def test_what_cannot_be_tracked_is_told() -> None:
         track(stack_from_array(plane), {0: np.eye(20, dtype=int)}, ThresholdPredictor())
     with pytest.raises(InputError, match="must match the labels"):
         track_labels(stack_from_array(np.ones((2, 9, 9), int), "tyx"), stack_from_array(np.ones((3, 9, 9)), "tyx"))
+
+
+def test_few_objects_are_followed_by_colour_through_absence_and_from_whichever_frame_names_them() -> None:
+    """An object that is away for two frames is the same when it is back; 3 is named in frame 2 only."""
+    found = track(video(), {0: only(0, 1, 2), 2: only(2, 3)}, NearestGrey(), by="colour")
+    np.testing.assert_array_equal(volume(found), [truth(t) for t in range(7)])
+    assert found.tracks.ids == (1, 2, 3)
+    assert found.tracks.gaps(1) == [(2, 5)]
+    assert not found.tracks.parents
+
+
+def test_by_colour_in_a_time_lapse_of_stacks() -> None:
+    labels = np.stack([np.stack([truth(t), truth(t)]) for t in range(4)])
+    image = np.zeros(labels.shape, np.float32)
+    for i, grey in GREY.items():
+        image[labels == i] = grey
+    found = track(stack_from_array(image, "tzyx"), {0: labels[0, 0]}, NearestGrey(), by="colour", direction="meet")
+    np.testing.assert_array_equal(np.stack(list(found.frames())), labels)
+    with pytest.raises(InputError, match="links or colour; got 'size'"):
+        track(stack_from_array(image, "tzyx"), {0: labels[0, 0]}, NearestGrey(), by="size")  # type: ignore[arg-type]

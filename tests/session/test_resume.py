@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import tifffile
 from fakes import ThresholdPredictor
 from long_run import long_run
 
@@ -164,6 +165,31 @@ def test_a_run_that_was_interrupted_goes_on_from_its_output(tmp_path, name):
         run_to_file(
             propagate(stack(), {0: labels()}, painting(seen)), tmp_path / name, resume=True, settings={"memory": 3}
         )
+
+
+@pytest.mark.parametrize("memory", [0, 2])
+def test_a_run_from_both_sides_goes_on_and_comes_out_as_in_one_go(tmp_path, memory):
+    def meeting():
+        given = {0: labels(), 5: (labels() > 0) * 9}
+        return propagate(stack(), given, ThresholdPredictor(), direction="meet", memory=memory)
+
+    def stop(step):
+        if step.position == 3:
+            raise KeyboardInterrupt
+
+    run_to_file(meeting(), tmp_path / "whole.tif")
+    with pytest.raises(KeyboardInterrupt):
+        run_to_file(meeting(), tmp_path / "out.tif", on_step=stop)
+    with pytest.raises(InputError, match="made by another run"):
+        run_to_file(
+            propagate(stack(), {0: labels(), 5: (labels() > 0) * 9}, ThresholdPredictor(), memory=memory),
+            tmp_path / "out.tif",
+            resume=True,
+        )
+    assert run_to_file(meeting(), tmp_path / "out.tif", resume=True).complete
+    for part in ("", "_confidence"):
+        found, expected = (tifffile.imread(tmp_path / f"{stem}{part}.tif") for stem in ("out", "whole"))
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(

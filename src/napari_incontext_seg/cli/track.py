@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,9 +14,11 @@ from .options import (
     AxesOption,
     ChannelsOption,
     DeviceOption,
+    DirectionChoice,
     EnsembleOption,
     ExamplesOption,
     IgnoreOption,
+    MemoryOption,
     ModelOption,
     QualityOption,
     parse_numbers,
@@ -50,6 +52,14 @@ def track(
         bool | None,
         typer.Option("--stitch/--no-stitch", help="Masks: link along z first; default: where there is no t."),
     ] = None,
+    by: Annotated[
+        Literal["links", "colour"],
+        typer.Option(help="links: find and link all objects; colour: follow up to 13 annotated ones by their looks."),
+    ] = "links",
+    memory: MemoryOption = 0,
+    direction: Annotated[
+        DirectionChoice, typer.Option(help="From each annotated slice; meet: from both sides of a gap, and compared.")
+    ] = "both",
     divisions: Annotated[bool, typer.Option("--divisions/--no-divisions", help="Whether objects may divide.")] = True,
     max_distance: Annotated[
         float | None,
@@ -81,8 +91,10 @@ def track(
     settings: dict[str, Any] = {
         "max_distance": max_distance, "max_gap": max_gap, "divisions": divisions, "annotated": annotated,
         "ensemble": ensemble, "quality": quality, "recolour": None, "tune": None, "ignore_label": ignore_label,
-        "axes": axes, "channels": chosen,
+        "axes": axes, "channels": chosen, "by": by, "memory": memory, "direction": direction,
     }  # fmt: skip
+    if masks is not None and (by, memory, direction) != ("links", 0, "both"):
+        raise InputError("--masks are linked as they are: --by, --memory and --direction say how objects are painted.")
     if masks is not None:
         found, dtype, record = link_masks(masks, image, settings, stitch=stitch)
     else:
@@ -119,7 +131,8 @@ def paint_and_link(
     grid = TimeGrid.of(stack)
     label_stack = open_labels(labels) if labels is not None else None
     shown = show_stack(
-        stack, label_stack, examples, annotated=settings["annotated"], kind="instance",
+        stack, label_stack, examples, annotated=settings["annotated"],
+        kind="semantic" if settings["by"] == "colour" else "instance",
         ignore_label=settings["ignore_label"],
     )  # fmt: skip
     predictor = model_choice(settings, model, device, None)()
@@ -127,7 +140,8 @@ def paint_and_link(
     with progress_bar(len(stack) + grid.times, "slices") as advance:
         found = start(
             stack, shown.annotations, predictor, max_distance=settings["max_distance"], max_gap=settings["max_gap"],
-            divisions=settings["divisions"], ignore_label=shown.ignore_label, context=shown.context, folder=folder,
+            divisions=settings["divisions"], by=settings["by"], memory=settings["memory"],
+            direction=settings["direction"], ignore_label=shown.ignore_label, context=shown.context, folder=folder,
             on_plane=advance,
         )  # fmt: skip
     assert found.context is not None
