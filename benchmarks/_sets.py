@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class AnnotatedSet:
         Raw planes (Y, X) or (Y, X, 3), of one size unless ``kind`` is ``"collection"``.
     labels
         (Y, X) ids of each image.
+    annotated
+        Frame -> objects annotated in it, of a video in which only some are; empty where frame 0 is annotated whole.
     """
 
     name: str
@@ -38,12 +40,14 @@ class AnnotatedSet:
     label_kind: str
     images: list[NDArray[Any]]
     labels: list[NDArray[Any]]
+    annotated: dict[int, list[int]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> AnnotatedSet:
         meta = json.loads((folder / "meta.json").read_text())
         images, labels = (_planes(folder, stem) for stem in ("image", "labels"))
-        return cls(folder.name, meta["kind"], meta["label_kind"], images, labels)
+        annotated = {int(t): ids for t, ids in meta.get("annotated", {}).items()}
+        return cls(folder.name, meta["kind"], meta["label_kind"], images, labels, annotated)
 
     @property
     def predicted_kind(self) -> Kind:
@@ -52,7 +56,14 @@ class AnnotatedSet:
     @property
     def is_video(self) -> bool:
         """Whether this is a video of few objects with colours of their own."""
-        return self.name.startswith(VIDEO)
+        return self.name.startswith(VIDEO) or bool(self.annotated)
+
+    @property
+    def given(self) -> dict[int, NDArray[Any]]:
+        """Frame -> the labels (Y, X) that a method is shown to follow objects."""
+        if not self.annotated:
+            return {0: self.labels[0]}
+        return {t: np.where(np.isin(self.labels[t], ids), self.labels[t], 0) for t, ids in self.annotated.items()}
 
     @cached_property
     def truth(self) -> list[NDArray[np.int64]]:

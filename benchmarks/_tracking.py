@@ -45,7 +45,7 @@ def follow_model(data: AnnotatedSet) -> Followed:
     if not data.is_video:
         found = track(data.stack(), {0: data.labels[0]}, predictor)
         return Followed(list(found.frames()), found.tracks.parents)
-    steps = propagate(data.stack(), {0: data.labels[0]}, predictor, kind="semantic")
+    steps = propagate(data.stack(), data.given, predictor, names=True)
     painted = {s.position: s.segmentation.labels for s in steps}
     return Followed([painted[t] for t in range(len(painted))])
 
@@ -53,10 +53,15 @@ def follow_model(data: AnnotatedSet) -> Followed:
 # -- baselines ------------------------------------------------------------------------------------------------------
 def follow_forest(data: AnnotatedSet) -> Followed:
     """A random forest on pixels, a watershed of the distance to background, and laptrack with its default settings."""
-    classes = data.labels[0] if data.is_video else data.labels[0] > 0
+    classes = data.given[0] if data.is_video else data.labels[0] > 0
     forest = RandomForestClassifier(100, min_samples_leaf=4, max_features="sqrt", n_jobs=2, random_state=0)
     chosen = np.random.default_rng(0).permutation(classes.size)[:FOREST_PIXELS]
-    forest.fit(_forest_features(data.images[0])[chosen], classes.ravel()[chosen])
+    seen, said = [_forest_features(data.images[0])[chosen]], [classes.ravel()[chosen]]
+    for t, later in data.given.items():
+        if t:  # only what is labelled says something
+            seen.append(_forest_features(data.images[t])[later.ravel() > 0])
+            said.append(later[later > 0])
+    forest.fit(np.concatenate(seen), np.concatenate(said))
     maps = [forest.predict(_forest_features(image)).reshape(classes.shape) for image in data.images]
     if data.is_video:
         return Followed(maps)
@@ -103,11 +108,12 @@ def follow_flow(data: AnnotatedSet) -> Followed:
     low, high = np.percentile(grey[0], (0.5, 99.5))
     grey = [np.clip((g - low) / max(high - low, 1e-6), 0, 1) for g in grey]
     y, x = np.indices(grey[0].shape)
-    frames = [data.labels[0]]
+    frames = [data.given[0]]
     for before, after in pairwise(grey):
         v, u = optical_flow_ilk(after, before, radius=FLOW_RADIUS)
         at = [np.clip(np.rint(c + s), 0, n - 1).astype(int) for c, s, n in zip((y, x), (v, u), y.shape, strict=True)]
-        frames.append(frames[-1][tuple(at)])
+        later = data.given.get(len(frames), np.zeros_like(frames[0]))
+        frames.append(np.where(later > 0, later, frames[-1][tuple(at)]))
     return Followed(frames)
 
 
@@ -171,12 +177,20 @@ def seg(matched: Any) -> float:
     return float(np.mean(list(scores.values())))
 
 
-def j_and_f(truth: Followed, found: Followed) -> float:
-    """J&F as DAVIS does: the mean of region similarity and boundary F over frames, then over objects."""
+def j_and_f(
+    truth: Followed, found: Followed, annotated: Mapping[int, Sequence[int]] | None = None
+) -> dict[int, tuple[float, float]]:
+    """Object -> J and F as DAVIS does: region similarity and boundary accuracy, means over frames.
+
+    Every object that is annotated counts, from the frame after that in which it first is; annotated frames do not.
+    """
     from napari_incontext_seg.core.boundary import boundary_f, jaccard
 
-    scores = []
-    for i in np.unique(truth.frames[0])[1:]:
-        pairs = [(f == i, t == i) for f, t in zip(found.frames[1:], truth.frames[1:], strict=True)]
-        scores.append(np.mean([(jaccard(a, b) + boundary_f(a, b)) / 2 for a, b in pairs]))
-    return float(np.mean(scores))
+    given = annotated or {0: [int(i) for i in np.unique(truth.frames[0]) if i]}
+    scores: dict[int, tuple[float, float]] = {}
+    for begin, ids in sorted(given.items()):
+        pairs = [(found.frames[t], truth.frames[t]) for t in range(begin + 1, len(truth.frames)) if t not in given]
+        for i in ids:
+            each = [(jaccard(ours == i, true == i), boundary_f(ours == i, true == i)) for ours, true in pairs]
+            scores.setdefault(i, (float(np.mean([j for j, _ in each])), float(np.mean([f for _, f in each]))))
+    return scores

@@ -2,10 +2,11 @@
 
     python benchmarks/tracking.py DATA_DIR [SET ...] [--methods model,rf,flow] [--json F] [--out FOLDER]
 
-Sets are those whose ``meta.json`` says ``tracked`` and ``consecutive``. On `davis_*` the figure is J&F, the mean of
-region similarity and boundary accuracy of the DAVIS challenge; on all others SEG and TRA of the Cell Tracking
-Challenge, through traccuracy. Where ``man_track.txt`` tells the true lineage, divisions count; where it does not, no
-method's divisions do. The first frame is never scored.
+Sets are those whose ``meta.json`` says ``tracked`` and ``consecutive``. On `davis_*`, and where ``meta.json`` says
+which objects are ``annotated`` in which frame (`few_objects.py`), the figure is J&F, the mean of region similarity and
+boundary accuracy of the DAVIS challenge, of each object and then over objects; on all others SEG and TRA of the Cell
+Tracking Challenge, through traccuracy. Where ``man_track.txt`` tells the true lineage, divisions count; where it does
+not, no method's divisions do. The first frame is never scored.
 
 `model` is ours, all defaults. `rf` is a random forest on the annotated frame, a watershed of the distance to
 background, and laptrack with its default settings; `flow` carries the annotated labels by scikit-image's optical flow.
@@ -48,7 +49,9 @@ def measure(method: str, data: AnnotatedSet, folder: Path, out: Path | None) -> 
         if lineage is None:
             found.parents = {}
         if data.is_video:
-            row["jf"] = round(j_and_f(truth, found), 4)
+            objects = j_and_f(truth, found, data.annotated)
+            row["objects"] = {i: [round(j, 4), round(f, 4)] for i, (j, f) in objects.items()}
+            row["jf"] = round(float(np.mean(list(objects.values()))), 4)
         else:
             row["seg"], row["tra"] = (round(score, 4) for score in seg_tra(truth, found))
     except Exception as error:  # whatever it is, the other sets are still worth knowing

@@ -115,3 +115,24 @@ def test_simulated_cells_have_a_lineage_that_fits_their_labels(tmp_path, monkeyp
         frames = np.flatnonzero((labels == track).any(axis=(1, 2)))
         assert (frames[0], frames[-1]) == (begin, end)
         assert parent == 0 or rows[rows[:, 0] == parent, 2] < begin
+
+
+def test_objects_of_a_video_are_scored_one_by_one_from_the_frame_after_their_annotation(tracking, tmp_path):
+    from _sets import AnnotatedSet
+    from _tracking import Followed, j_and_f
+    from few_objects import video
+
+    images, labels = video(3, 8, 0)
+    assert not (labels[3] == 1).any()  # it has left
+    assert (labels[7] == 1).any()  # and is back
+    annotated = {0: [1, 2], 4: [3]}
+    data = AnnotatedSet("few", "timelapse", "tracked", list(images), list(labels), annotated)
+    assert data.is_video
+    assert {t: set(np.unique(y)) for t, y in data.given.items()} == {0: {0, 1, 2}, 4: {0, 3}}
+    truth = Followed(list(labels))
+    assert j_and_f(truth, truth, annotated) == {1: (1, 1), 2: (1, 1), 3: (1, 1)}
+    late = labels.copy()
+    late[:5][late[:5] == 3] = 0  # nobody had named it then
+    late[5][late[5] == 2] = 0
+    j = {i: score[0] for i, score in j_and_f(truth, Followed(list(late)), annotated).items()}
+    assert j == {1: 1, 2: pytest.approx(5 / 6), 3: 1}  # of frames 1, 2, 3, 5, 6, 7
