@@ -281,6 +281,29 @@ def test_disagreement_is_kept_where_it_is_known(project: Project) -> None:
     np.testing.assert_allclose(project.disagreement.get(step.position), values, atol=0.003)
 
 
+def test_a_run_that_meets_tells_where_its_sides_disagree(project: Project, stack: Stack) -> None:
+    given = truth(6, stack)
+    given[0, 0] = 9  # a class that the fake then paints on everything bright, as it is shown to both sides
+    project.labels.write(6, given)
+    project.add_example(6)
+    assert 3 in run(project, direction="meet")
+    assert project.disagreement.get(3) is not None
+    assert project.disagreement.get(7) is None  # reached from one side only
+
+
+def test_labels_that_are_said_to_be_names_stay_names_whatever_the_examples_look_like(stack: Stack) -> None:
+    project = Project(stack, ArrayPlanes(stack))
+    project.settings = replace(project.settings, names=True)
+    many = np.zeros((20, 16), np.uint32)
+    many[::3, ::5] = np.arange(1, 29).reshape(7, 4)
+    project.labels.write(0, many)
+    project.add_example(0)
+    assert (project.settings.kind, project.settings.names) == ("semantic", True)
+    project.import_examples(ExampleSet(project.examples.items, "instance"))
+    assert project.settings.names == (project.settings.kind == "semantic")
+    project.close()
+
+
 def test_cleaning_up_is_a_run_that_can_be_undone(project: Project) -> None:
     run(project)
     specks = project.labels.read(5)

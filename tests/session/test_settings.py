@@ -18,6 +18,7 @@ from napari_incontext_seg.session.settings import RunSettings
         RunSettings(),
         RunSettings("guess", "cpu", "instance", "best", "none", 3, 2, "similar", 60.0, None, "onward", None, "z"),
         RunSettings(key=Path("cells.key"), where="range", span=(3, 9)),
+        RunSettings(direction="meet", names=True),
     ],
 )
 def test_json_gives_back_the_same_settings(settings: RunSettings) -> None:
@@ -43,6 +44,9 @@ def test_json_gives_back_the_same_settings(settings: RunSettings) -> None:
         ({"where": "range", "span": ["a", 3]}, "does not fit"),
         ({"where": "range", "span": [1]}, "first slice"),
         ({"colour": "red"}, "no setting colour"),
+        ({"direction": "onward"}, "both, meet"),
+        ({"names": 1}, "does not fit"),
+        ({"names": True, "kind": "instance"}, "kind semantic"),
     ],
 )
 def test_what_does_not_fit_is_told(wrong: dict[str, Any], message: str) -> None:
