@@ -288,9 +288,10 @@ def test_the_lineage_is_drawn_and_a_click_goes_there(tracked, viewer, qtbot):
     left = track_at(tracked, 7, 45, 19)
     picture = view.viewport().grab().toImage()
     place = view.place(left, 6)
-    color = tracked.bench.outcome.labels.get_color(left)
+    color = view.line_color(left).getRgbF()
     found = picture.pixelColor(int(place.x() * picture.devicePixelRatio()), int(place.y() * picture.devicePixelRatio()))
     np.testing.assert_allclose(found.getRgbF()[:3], color[:3], atol=0.02)
+    assert view.line_color(left) != view.line_color(track_at(tracked, 7, 45, 41))
     qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place.toPoint())
     assert tracked.bench.choice == (left,)
     assert viewer.dims.current_step[0] == 6

@@ -151,3 +151,71 @@ def test_volumes_are_edited_alike():
     assert (volume.labels[3:, :, 5, 5] == 2).all()
     editor.undo()
     np.testing.assert_array_equal(volume.labels, np.stack([movie(), movie()], axis=1))
+
+
+# -- confirming, and what others paint ---------------------------------------------------------------------------------
+def test_a_link_is_confirmed_and_that_is_undone(editor):
+    editor.confirm(1, 3)
+    assert editor.confirmed == ((2, 1, 3, 1),)
+    row = editor.tracks.row(1, 3)
+    assert editor.tracks.confidence[row] == 1
+    editor.undo()
+    assert editor.confirmed == ()
+    assert editor.tracks.confidence[row] != 1
+    with pytest.raises(InputError, match="no link to confirm"):
+        editor.confirm(1, 0)
+
+
+def test_all_daughters_of_a_division_are_confirmed_together(editor):
+    daughters = editor.add_division(1, [4])
+    confirmed = set(editor.confirmed)
+    editor.undo()
+    editor.redo()
+    editor.confirm(4, 3)
+    assert set(editor.confirmed) == confirmed == {(2, 1, 3, d) for d in daughters}
+
+
+def test_what_somebody_painted_is_taken_in(editor, volume):
+    editor.add_division(1, [3, 4])
+    editor.confirm(2, 3)
+    volume.labels[3:][volume.labels[3:] == 4] = 0  # a daughter is painted over
+    volume.labels[3][volume.labels[3] == 2] = 9
+    editor.take_in([3, 4])
+    assert editor.tracks.parents == {3: (1,), 5: (1,)}
+    assert not any(2 in link[1::2] for link in editor.confirmed)
+    assert 9 in editor.tracks
+    while editor.undo_title:
+        editor.undo()
+    measured = Tracks.measure(volume.labels)
+    np.testing.assert_array_equal(editor.tracks.track, measured.track)
+    np.testing.assert_array_equal(editor.tracks.area, measured.area)
+
+
+def test_deleting_all_leaves_nothing_and_is_undone(editor, volume):
+    editor.add_division(1, [3, 4])
+    before = editor.tracks.ids
+    for i in before:
+        editor.delete(i)
+    assert not len(editor.tracks)
+    assert not editor.tracks.parents
+    for _ in before:
+        editor.undo()
+    assert editor.tracks.ids == before
+
+
+def test_objects_of_odd_shape_are_edited_whole():
+    """An L reaches farther from its centre than a disk of its area would."""
+    labels = np.zeros((2, 200, 200), np.uint32)
+    labels[:, 5:195, 5], labels[:, 195, 5:195] = 7, 7
+    volume = Volume(labels)
+    editor = TrackEditor(Tracks.measure(labels), volume)
+    editor.delete(7)
+    assert not volume.labels.any()
+
+
+def test_new_tracks_find_a_number_where_the_largest_is_taken():
+    labels = np.full((3, 4, 4), 4294967295, np.uint32)
+    volume = Volume(labels)
+    editor = TrackEditor(Tracks.measure(labels), volume)
+    assert editor.split_track(4294967295, 1) == 1
+    assert (volume.labels[1:] == 1).all()

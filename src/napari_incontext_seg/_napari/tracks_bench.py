@@ -44,6 +44,7 @@ from .tracks_watch import TrackWatch
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+DOUBTFUL = 0.9  # confidence of a link below which it is counted
 FOLLOW = 150  # ms after the last edit, when the Tracks layer follows
 
 
@@ -348,7 +349,7 @@ class TrackBench(QObject):
 
         Returns
         -------
-        (track, frame, confidence, how many are left), None where no link is doubtful.
+        (track, frame, confidence, how many are left below `DOUBTFUL`), None where every link is certain.
         """
         with told("looking for links"):
             tracks = self.ready().editor.tracks
@@ -359,10 +360,12 @@ class TrackBench(QObject):
                 left = links
             if left:
                 track, frame, sure = left[0]
-                self._looked.add((track, frame))
-                self.choose([track, *(tracks.parents.get(track, ()) if frame == tracks.begin(track) else ())])
+                mothers = tracks.parents.get(track, ()) if frame == tracks.begin(track) else ()
+                sisters = {(c, tracks.begin(c)) for m in mothers for c in tracks.children(m)}  # one look at a division
+                self._looked |= {(track, frame), *sisters}
+                self.choose([track, *mothers])
                 self.go(track, frame)
-                return track, frame, sure, len(left) - 1
+                return track, frame, sure, sum(c < DOUBTFUL and (i, t) not in self._looked for i, t, c in left)
         return None
 
     def clicked(self, event: Any) -> None:

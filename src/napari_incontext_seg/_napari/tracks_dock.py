@@ -21,7 +21,7 @@ from .tracks_sections import LineageSection, TableSection, TrackSection
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-WIDTH = 380  # pixels
+WIDTH = 396  # pixels
 _FORMATS = (
     ("OME-TIFF labels, table and lineage (*.ome.tif)", ".ome.tif"), ("OME-Zarr labels (*.zarr)", ".zarr"),
     ("Graph, GEFF (*.geff)", ".geff"), ("Table (*.csv)", ".csv"), ("Cell Tracking Challenge folder (*)", ""),

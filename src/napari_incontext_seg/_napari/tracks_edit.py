@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QMenu, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QMenu, QWidget
 
 from ..errors import InputError
 from ..session.tracks import TrackEditor
 from .controls import button, menu_button, quiet
 from .notices import told
 from .section import Section
-from .tracks_bench import TrackBench
+from .tracks_bench import DOUBTFUL, TrackBench
 
 ONE = "choose a track first: click it in the image, in the table or in the lineage."
 TWO = "choose two tracks: click the first, then Shift+click the second in the image (in the table: Ctrl+click)."
@@ -104,14 +104,17 @@ class EditSection(Section):
         line.setSpacing(6)
         line.addWidget(self.next_doubtful, 2)
         line.addWidget(self.confirm, 1)
-        grid = QGridLayout()
-        grid.setSpacing(6)
-        for k, made in enumerate((*self._buttons[:6], self.more, *self._buttons[6:])):
-            grid.addWidget(made, k // 3, k % 3)
+        line.addWidget(self.more)
         self.content.addLayout(line)
         self.content.addWidget(self.note)
         self.content.addWidget(self.chosen)
-        self.content.addLayout(grid)
+        for widgets in (self._buttons[:4], self._buttons[4:]):
+            edits = QHBoxLayout()
+            edits.setSpacing(5)
+            for made in widgets:
+                made.setProperty("narrow", True)
+                edits.addWidget(made, 1)
+            self.content.addLayout(edits)
 
     def _fill_more(self, menu: QMenu) -> None:
         for text, words, act in (
@@ -137,7 +140,8 @@ class EditSection(Section):
         assert tracks is not None
         begins = frame == tracks.begin(track)
         mother = f" from its mother {', '.join(map(str, tracks.parents.get(track, ())))}" if begins else ""
-        self.say(f"Track {track} into frame {frame}{mother}: {sure:.2f} sure. {left} more to look at.")
+        more = f"{left} more below {DOUBTFUL}." if left else f"No other is below {DOUBTFUL}."
+        self.say(f"Track {track} into frame {frame}{mother}: {sure:.2f} sure. {more}")
 
     def _confirm(self) -> None:
         def confirm(editor: TrackEditor, first: int, frame: int) -> None:

@@ -113,8 +113,9 @@ class FrameImages:
         self._stack, self._depth = stack, depth
 
     def __call__(self, frame: int) -> NDArray[Any]:
-        """(Y, X, C) or (Z, Y, X, C) raw values of the channels that are looked at."""
-        channels, count = list(self._stack.used_channels), self._depth or 1
+        """(Y, X) or (Z, Y, X) raw values of the channels that are looked at, several on a last axis."""
+        used, count = self._stack.used_channels, self._depth or 1
+        channels: Any = used[0] if len(used) == 1 else list(used)  # of one channel no copy is made
         at = self._stack.plane_axes.index("z") if self._depth is not None else -1
         planes = []
         for z in range(count):

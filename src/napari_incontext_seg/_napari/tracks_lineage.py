@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, QPointF, QRectF, Qt, Signal
+from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPen
 from qtpy.QtWidgets import QAbstractScrollArea, QFrame, QToolTip, QWidget
 
@@ -18,6 +18,7 @@ ROW = 14  # pixels a track
 _LEFT, _RIGHT, _AXIS = 10, 44, 20
 _LINE = 4
 _TICKS = 6
+APART = 0.25  # difference in lightness between a line and the background, at least
 
 
 class LineageView(QAbstractScrollArea):
@@ -87,6 +88,10 @@ class LineageView(QAbstractScrollArea):
         frames = self._tracks.frame[self._tracks.rows(track)]
         return track, int(frames[np.abs(frames - frame).argmin()])
 
+    def sizeHint(self) -> QSize:
+        """Small: it takes what the dock has left."""
+        return QSize(200, self.minimumHeight())
+
     # -- painting -------------------------------------------------------------------------------------------------
     def _count(self) -> int:
         return int(self._tracks.frame.max(initial=0)) + 1 if self._tracks is not None else 1
@@ -152,10 +157,18 @@ class LineageView(QAbstractScrollArea):
             x = self._x(self._frame + 0.5)
             painter.drawLine(QPointF(x, 0), QPointF(x, page))
 
-    def _pen(self, track: int, width: float) -> QPen:
+    def line_color(self, track: int) -> QColor:
+        """The colour of a track's label, made lighter or darker where it would be lost in the background."""
         color = self.color_of(track)
-        made = QColor(self.colors.accent) if color is None else QColor.fromRgbF(*(float(c) for c in color[:3]))
-        pen = QPen(made, width)
+        if color is None:
+            return QColor(self.colors.accent)
+        made, ground = QColor.fromRgbF(*(float(c) for c in color[:3])), self.colors.background.lightnessF()
+        if abs(made.lightnessF() - ground) < APART:
+            made.setHslF(max(made.hslHueF(), 0.0), made.hslSaturationF(), ground + (APART if ground < 0.5 else -APART))
+        return made
+
+    def _pen(self, track: int, width: float) -> QPen:
+        pen = QPen(self.line_color(track), width)
         pen.setCapStyle(Qt.PenCapStyle.FlatCap)
         return pen
 

@@ -245,7 +245,7 @@ class TableSection(Section):
         self.note = quiet()
         self.note.hide()
         self.view = TrackView()
-        self.view.setMinimumHeight(130)
+        self.view.setMinimumHeight(105)
         self.view.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         line = QHBoxLayout()
         line.setSpacing(6)
@@ -303,7 +303,7 @@ class LineageSection(Section):
         super().__init__("4  Lineage", "Who descends from whom; a click goes there.", parent)
         self._bench = bench
         self.view = LineageView(colors)
-        self.view.setMinimumHeight(120)
+        self.view.setMinimumHeight(90)
         self.which = choice(
             [("all tracks", "all"), ("that divide", "divided"), ("of the chosen track", "chosen")],
             "Which tracks are drawn.",

@@ -12,6 +12,7 @@ from qtpy.QtCore import (
     QItemSelection,
     QItemSelectionModel,
     QModelIndex,
+    QSize,
     QSortFilterProxyModel,
     Qt,
     Signal,
@@ -32,7 +33,16 @@ WORDS = {
     "intensity": "Mean brightness of its objects in the image, if one is chosen.",
     "confidence": "How sure its least sure link is, from 0 to 1.",
 }
-_WIDTHS = {"track": 44, "from": 44, "until": 44, "parent": 50, "daughters": 64, "size": 44, "intensity": 48}
+_WIDTHS = {
+    "track": 38,
+    "from": 38,
+    "until": 38,
+    "parent": 48,
+    "daughters": 68,
+    "size": 44,
+    "intensity": 46,
+    "confidence": 38,
+}
 _AT_ONCE = 200  # rows that come or go one by one; more, and the table begins anew
 _NONE = QModelIndex()
 
@@ -191,13 +201,20 @@ class TrackView(QTableView):
         self.verticalHeader().setDefaultSectionSize(20)
         header = self.horizontalHeader()
         header.setMinimumSectionSize(30)
-        for k, name in enumerate(COLUMNS[:-1]):
+        header.setHighlightSections(False)
+        for k, name in enumerate(COLUMNS):
             self.setColumnWidth(k, _WIDTHS[name])
         header.setStretchLastSection(True)
+        header.setStyleSheet("QHeaderView::section { padding: 2px 1px; }")
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.setToolTip("A row a track. Click: go there. Ctrl+click: choose another one besides, to merge or swap.")
         self._order: list[int] = []
         self._showing = False
         self.selectionModel().selectionChanged.connect(self._on_selection)
+
+    def sizeHint(self) -> QSize:
+        """Small: it takes what the dock has left."""
+        return QSize(200, self.minimumHeight())
 
     def show_tracks(self, tracks: Tracks | None) -> None:
         """Show other tracks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..core.tracks import COLUMNS, Tracks
 from ..errors import InputError
 
 Columns = tuple[NDArray[Any], ...]  # of `core.tracks.COLUMNS`
+Box = tuple[slice, ...]  # a part of a frame
 _FEW = 8  # ids that are looked for one by one, which is faster
 
 
@@ -32,29 +33,49 @@ def measured_rows(frame: int, labels: NDArray[Any], image: Any, known: Mapping[i
     return o.ids, np.full(len(o), frame), o.centroid, o.area, o.mean_intensity, sure
 
 
-def changed_rows(frame: int, labels: NDArray[Any], before: NDArray[Any], rows: Columns, image: Any) -> Columns:
+def box_of(labels: NDArray[Any], rows: Columns, ids: Iterable[int]) -> Box:
+    """A part of a frame that holds all of some objects, found by what the table says of them; else the whole frame."""
+    at = np.flatnonzero(np.isin(rows[0], list(ids)))
+    low, high = np.array(labels.shape), np.zeros(labels.ndim, int)
+    for k in at:
+        reach = 8 + 2 * float(rows[3][k]) ** (1 / labels.ndim)
+        center = rows[2][k][3 - labels.ndim :]
+        first = np.maximum(np.floor(center - reach), 0).astype(int)
+        last = np.minimum(np.ceil(center + reach) + 1, labels.shape).astype(int)
+        window = tuple(slice(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True))
+        if np.count_nonzero(labels[window] == rows[0][k]) != rows[3][k]:  # it reaches farther
+            return (slice(None),) * labels.ndim
+        low, high = np.minimum(low, first), np.maximum(high, last)
+    if not len(at):
+        return (slice(None),) * labels.ndim
+    return tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+
+
+def changed_rows(
+    frame: int, box: Box, labels: NDArray[Any], before: NDArray[Any], rows: Columns, image: Any
+) -> Columns:
     """Rows of a frame whose labels were ``before``: what did not change keeps its row, the rest has confidence 1.
 
     Parameters
     ----------
+    box
+        The part of the frame that is given; it holds all of every object that changed.
     labels, before
-        (Y, X) or (Z, Y, X) ids.
+        (Y, X) or (Z, Y, X) ids in the box.
     rows
         Of the frame as it was.
     image
-        As `core.objects.measure_objects` takes it.
+        Of the whole frame, as `core.objects.measure_objects` takes it.
     """
     at = labels != before
     touched = np.unique(np.concatenate([labels[at], before[at]]))
     touched = touched[touched > 0]
     kept = ~np.isin(rows[0], touched)
     mask = _any_of(labels, touched)
-    boxes = ndimage.find_objects(mask.astype(np.uint8))
-    if not boxes:
+    if not mask.any():
         return tuple(column[kept] for column in rows)
-    box = boxes[0]
-    o = measure_objects(np.where(mask[box], labels[box], 0), None if image is None else np.asarray(image)[box])
-    corner = np.array([0] * (3 - labels.ndim) + [s.start for s in box], float)
+    o = measure_objects(np.where(mask, labels, 0), None if image is None else np.asarray(image)[box])
+    corner = np.array([0] * (3 - labels.ndim) + [s.start or 0 for s in box], float)
     area = o.area[:, None]
     centroid = (np.rint(o.centroid * area) + area * corner) / area  # sums of whole numbers: exactly as measured at once
     new: Columns = (o.ids, np.full(len(o), frame), centroid, o.area, o.mean_intensity, np.ones(len(o)))

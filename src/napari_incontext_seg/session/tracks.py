@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -14,11 +14,21 @@ from ..core.sparse_change import SparseChange
 from ..core.tracks import COLUMNS, Tracks
 from ..errors import InputError
 from ..infer.identity import Confirmed
-from .track_rows import Columns, changed_rows, in_order, measured_rows, no_rows, smaller_part, table_of, unused_ids
+from .track_plan import Edit, Node, Plan, State
+from .track_rows import (
+    Box,
+    Columns,
+    box_of,
+    changed_rows,
+    in_order,
+    measured_rows,
+    no_rows,
+    smaller_part,
+    table_of,
+    unused_ids,
+)
 
 KEPT = 200  # edits that can be undone
-
-Node = tuple[int, int]  # frame, id
 
 
 class Frames(Protocol):
@@ -26,37 +36,6 @@ class Frames(Protocol):
 
     def read(self, frame: int, /) -> NDArray[Any]: ...
     def write(self, frame: int, labels: NDArray[Any], /) -> None: ...
-
-
-@dataclass(frozen=True)
-class _State:
-    """What an edit changes besides labels."""
-
-    parents: Mapping[int, tuple[int, ...]]
-    confirmed: frozenset[Confirmed]
-
-
-@dataclass(frozen=True)
-class _Edit:
-    """An edit that can be taken back: what changed in which frame, with the table's rows before and after."""
-
-    title: str
-    changes: dict[int, SparseChange]
-    rows: dict[int, tuple[Columns, Columns]]
-    before: _State
-    after: _State
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What an edit would do: new labels by frame, ids by node that stands for another track now, parents, links."""
-
-    title: str
-    labels: dict[int, NDArray[Any]]
-    renamed: dict[Node, int] = field(default_factory=dict)
-    parents: Mapping[int, tuple[int, ...]] | None = None
-    links: tuple[Confirmed, ...] = ()
-    sure: Node | None = None  # an object whose confidence becomes 1
 
 
 class TrackEditor:
@@ -91,7 +70,7 @@ class TrackEditor:
         confirmed: Iterable[Confirmed] = (), on_change: Callable[[list[int]], None] | None = None,
     ) -> None:  # fmt: skip
         self.tracks, self._frames, self._image, self._on_change = tracks, frames, image, on_change
-        self._state = _State(dict(tracks.parents), frozenset(confirmed))
+        self._state = State(dict(tracks.parents), frozenset(confirmed))
         order = np.argsort(tracks.frame, kind="stable")
         cuts = np.searchsorted(tracks.frame[order], np.arange(int(tracks.frame.max(initial=-1)) + 2))
         columns = [getattr(tracks, name)[order] for name in COLUMNS]
@@ -99,8 +78,8 @@ class TrackEditor:
             t: tuple(column[a:b] for column in columns) for t, (a, b) in enumerate(pairwise(cuts))
         }
         self._painted: set[int] = set()  # frames that were changed by others
-        self._undone: list[_Edit] = []
-        self._done: list[_Edit] = []
+        self._undone: list[Edit] = []
+        self._done: list[Edit] = []
 
     @property
     def confirmed(self) -> tuple[Confirmed, ...]:
@@ -118,7 +97,7 @@ class TrackEditor:
         """
         self._row(kept, frame)
         self._row(other, frame)
-        self._change(_Plan(f"merge {other} into {kept}", {frame: self._replaced(frame, {other: kept})}))
+        self._change(Plan(f"merge {other} into {kept}", {frame: self._replaced(frame, {other: kept})}))
 
     def merge_tracks(self, kept: int, other: int) -> None:
         """Make two tracks one, ``kept``: in frames that have both, two pieces of one object."""
@@ -131,14 +110,15 @@ class TrackEditor:
         links = tuple((a, kept, b, kept) for a, b in pairwise(ends) if (a in mine) != (b in mine))
         renamed = {(t, other): kept for t in frames}
         labels = {t: self._replaced(t, {other: kept}) for t in frames}
-        self._change(_Plan(f"merge track {other} into {kept}", labels, renamed, parents, links))
+        self._change(Plan(f"merge track {other} into {kept}", labels, renamed, parents, links))
 
     def split_object(self, frame: int, track: int) -> int:
         """Part an object of a frame at its waist; the smaller part becomes a track of its own, whose id is returned."""
         self._row(track, frame)
-        labels, new = np.array(self._frames.read(frame)), self._unused()
+        new = self._unused()
+        box, labels = self._replaced(frame, {track: track})
         labels[smaller_part(labels == track)] = new
-        self._change(_Plan(f"split object {track}", {frame: labels}))
+        self._change(Plan(f"split object {track}", {frame: (box, labels)}))
         return new
 
     def split_track(self, track: int, frame: int) -> int:
@@ -152,7 +132,7 @@ class TrackEditor:
         parents = {c: tuple(new if p == track else p for p in ps) for c, ps in self._state.parents.items()}
         renamed = {(t, track): new for t in later}
         self._change(
-            _Plan(f"split track {track}", {t: self._replaced(t, {track: new}) for t in later}, renamed, parents)
+            Plan(f"split track {track}", {t: self._replaced(t, {track: new}) for t in later}, renamed, parents)
         )
         return new
 
@@ -166,7 +146,7 @@ class TrackEditor:
         whole = len(gone) == len(self._frames_of(track))
         parents = self._parents_without(track) if whole else self._state.parents
         renamed = {(t, track): 0 for t in gone}
-        self._change(_Plan(f"delete {track}", {t: self._replaced(t, {track: 0}) for t in gone}, renamed, parents))
+        self._change(Plan(f"delete {track}", {t: self._replaced(t, {track: 0}) for t in gone}, renamed, parents))
 
     def relink(self, track: int, frame: int, to: int) -> None:
         """Say that an object, from ``frame`` on, is the track ``to``.
@@ -187,7 +167,7 @@ class TrackEditor:
             parents.pop(track, None)
         renamed = {(t, track): to for t in later}
         labels = {t: self._replaced(t, {track: to}) for t in later}
-        self._change(_Plan(f"relink {track} to {to}", labels, renamed, parents, links))
+        self._change(Plan(f"relink {track} to {to}", labels, renamed, parents, links))
 
     def swap(self, one: int, other: int, frame: int) -> None:
         """Exchange two tracks from ``frame`` on, with their descendants."""
@@ -208,7 +188,7 @@ class TrackEditor:
             if before is not None and later[was]:
                 links.append((before, now, later[was][0], now))
         renamed = {(t, i): both[i] for i, frames in later.items() for t in frames}
-        self._change(_Plan(f"swap {one} and {other}", labels, renamed, parents, tuple(links)))
+        self._change(Plan(f"swap {one} and {other}", labels, renamed, parents, tuple(links)))
 
     def add_division(self, mother: int, daughters: Iterable[int]) -> tuple[int, ...]:
         """Say that a track divides into others. A mother that goes on beside a daughter becomes a daughter herself.
@@ -245,7 +225,7 @@ class TrackEditor:
             child: goes_on[0] if goes_on and child == children[-1] else self.tracks.begin(child) for child in children
         }
         links = tuple((end, mother, begins[child], child) for child in children)
-        self._change(_Plan(f"division of {mother}", labels, renamed, parents, links))
+        self._change(Plan(f"division of {mother}", labels, renamed, parents, links))
         return tuple(children)
 
     def confirm(self, track: int, frame: int) -> None:
@@ -268,7 +248,7 @@ class TrackEditor:
             )
         if not links:
             raise InputError(f"track {track} begins in frame {frame}: there is no link to confirm.")
-        self._change(_Plan(f"confirm {track} in frame {frame}", {}, links=links, sure=(frame, track)))
+        self._change(Plan(f"confirm {track} in frame {frame}", {}, links=links, sure=(frame, track)))
 
     def take_in(self, frames: Iterable[int]) -> None:
         """Measure frames whose labels were changed by others, such as with a brush; this is no edit that can be undone.
@@ -335,21 +315,23 @@ class TrackEditor:
         swapped = {c: tuple(instead if p == gone else p for p in ps) for c, ps in parents.items()}
         return {c: tuple(p for p in dict.fromkeys(ps) if p is not None and p != c) for c, ps in swapped.items()}
 
-    def _replaced(self, frame: int, ids: Mapping[int, int]) -> NDArray[Any]:
-        before = np.asarray(self._frames.read(frame))
-        after = before.copy()
+    def _replaced(self, frame: int, ids: Mapping[int, int]) -> tuple[Box, NDArray[Any]]:
+        """The part of a frame that holds these objects, with other ids."""
+        whole = np.asarray(self._frames.read(frame))
+        box = box_of(whole, self._rows.get(frame, no_rows()), [*ids, *ids.values()])
+        after = whole[box].copy()
         for old, new in ids.items():
-            after[before == old] = new
-        return after
+            after[whole[box] == old] = new
+        return box, after
 
-    def _change(self, plan: _Plan) -> None:
+    def _change(self, plan: Plan) -> None:
         """Do an edit, if the tracks that come of it are in order."""
         changes, rows = {}, {}
-        for t, labels in plan.labels.items():
-            before = np.asarray(self._frames.read(t))
-            changes[t] = SparseChange.between(_flat(before), _flat(labels))
+        for t, (box, labels) in plan.labels.items():
+            before = np.asarray(self._frames.read(t))[box]
+            changes[t] = (box, SparseChange.between(_flat(before), _flat(labels)))
             old = self._rows.get(t, no_rows())
-            rows[t] = (old, changed_rows(t, labels, before, old, self._image_of(t)))
+            rows[t] = (old, changed_rows(t, box, labels, before, old, self._image_of(t)))
         if plan.sure is not None:
             frame, track = plan.sure
             old = self._rows[frame]
@@ -357,8 +339,8 @@ class TrackEditor:
         parents = {
             c: tuple(ps) for c, ps in (self._state.parents if plan.parents is None else plan.parents).items() if ps
         }
-        after = _State(parents, self._renamed(plan.renamed) | frozenset(plan.links))
-        edit = _Edit(plan.title, changes, rows, self._state, after)
+        after = State(parents, self._renamed(plan.renamed) | frozenset(plan.links))
+        edit = Edit(plan.title, changes, rows, self._state, after)
         table = table_of({**self._rows, **{t: new for t, (_, new) in rows.items()}}, parents, self.tracks)  # may raise
         self._done = [*self._done[-KEPT + 1 :], edit]
         self._undone.clear()
@@ -376,11 +358,12 @@ class TrackEditor:
     def _image_of(self, frame: int) -> Any:
         return self._image(frame) if self._image is not None else None
 
-    def _put(self, edit: _Edit, *, back: bool, table: Tracks | None = None) -> None:
-        for t, change in edit.changes.items():
-            labels = np.asarray(self._frames.read(t))
-            flat = change.revert(_flat(labels)) if back else change.apply(_flat(labels))
-            self._frames.write(t, flat.reshape(labels.shape))
+    def _put(self, edit: Edit, *, back: bool, table: Tracks | None = None) -> None:
+        for t, (box, change) in edit.changes.items():
+            labels = np.array(self._frames.read(t))
+            part = labels[box]
+            labels[box] = (change.revert(_flat(part)) if back else change.apply(_flat(part))).reshape(part.shape)
+            self._frames.write(t, labels)
         self._state = edit.before if back else edit.after
         for t, both in edit.rows.items():
             rows = both[0 if back else 1]
@@ -399,7 +382,7 @@ class TrackEditor:
                 if all(i in bare and bare.row(i, t) is not None for t, i in (link[:2], link[2:]))
             }  # fmt: skip
             parents = in_order(bare, self._state.parents)
-            self._state, table = _State(parents, frozenset(there)), replace(bare, parents=parents)
+            self._state, table = State(parents, frozenset(there)), replace(bare, parents=parents)
         self.tracks = table if table is not None else table_of(self._rows, self._state.parents, self.tracks)
         if self._on_change is not None:
             self._on_change(list(changed))
