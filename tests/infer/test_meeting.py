@@ -107,6 +107,15 @@ def test_what_is_left_of_a_run_comes_out_as_in_the_whole_run(memory, kind):
             np.testing.assert_array_equal(step.segmentation.confidence, whole[step.position].confidence)
 
 
+def test_a_run_that_is_given_another_predictor_asks_that_one():
+    first, tuned = LastShown(), LastShown()
+    made = run(stack(5), {0: annotation(1), 4: annotation(2)}, first).limited(lambda p: p != 1)
+    made.predictor = tuned
+    list(made.part([2, 4], lambda _: None))
+    assert tuned.contexts
+    assert not first.contexts
+
+
 def test_slices_that_are_not_visited_are_left_out_of_both_ways():
     limited = run(stack(6), {0: annotation(1), 5: annotation(2)}).limited(lambda p: p not in (0, 3, 5))
     assert [step.position for step in limited] == [1, 2, 4]

@@ -83,20 +83,22 @@ class Meeting(Propagation):
 
     def limited(self, keep: Callable[[int], bool]) -> Meeting:
         """The same run on those planes alone whose numbers ``keep`` accepts; the others are not even read."""
-        plain, onward, backward = (way.limited(keep) for way in self._ways)
+        plain, onward, backward = (way.limited(keep) for way in self._ways())
         return Meeting(plain, onward, backward)
 
     def part(self, positions: Iterable[int], recall: Callable[[int], Labels]) -> Meeting:
         """Some planes of the run; of what others have finished nothing is used, as it was put together."""
-        return Meeting(self.plain, self.onward, self.backward, positions)
+        plain, onward, backward = self._ways()
+        return Meeting(plain, onward, backward, positions)
 
-    @property
     def _ways(self) -> tuple[Propagation, Propagation, Propagation]:
+        """Plain, onward and backward, with the predictor that the run has now: it may have been given a tuned one."""
+        for way in (self.plain, self.onward, self.backward):
+            way.predictor = self.predictor
         return self.plain, self.onward, self.backward
 
     def __iter__(self) -> Iterator[Step]:
-        for way in self._ways:
-            way.predictor = self.predictor  # a run may be given another, such as a tuned one
+        self._ways()
         return self._by_gap() if self.memory else self._side_by_side()
 
     def _side_by_side(self) -> Iterator[Step]:
