@@ -1,6 +1,6 @@
 """Make the pictures of docs/plugin.md with the real viewer:  bash .ci/display python docs/screenshots.py
 
-The bundled samples are opened, worked on with the dock as a person would, and photographed.
+The bundled samples, and simulated cells, are opened, worked on with the docks as a person would, and photographed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import napari
 import numpy as np
 from napari._qt.dialogs.qt_notification import NapariQtNotification
 from PIL import Image
-from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_incontext_seg._napari.controls import Fold
@@ -161,8 +161,56 @@ def annotate(viewer: napari.Viewer, dock: InContextDock, position: int, labels: 
     dock.examples.add.click()
 
 
+def cells(frames: int = 24, count: int = 40) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Simulated cells that wander and divide, (T, Y, X): image, and labels whose ids are shuffled in every frame."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+    from moving_cells import Dish
+
+    dish, rng = Dish(np.random.default_rng(0)), np.random.default_rng(1)
+    dish.start(count)
+    images, labels = [], []
+    for _ in range(frames):
+        image, truth = dish.picture()
+        ids = np.unique(truth)
+        shuffled = np.concatenate([[0], rng.permutation(len(ids) - 1) + 1]).astype(np.uint16)
+        images.append(image)
+        labels.append(shuffled[np.searchsorted(ids, truth)])
+        dish.advance()
+    return np.stack(images), np.stack(labels)
+
+
+def picture_tracks() -> None:
+    """Simulated cells, tracked: a doubtful link, two tracks chosen, the lineage of those that divide."""
+    viewer = napari.Viewer()
+    image, labels = cells()
+    viewer.add_image(image, name="cells", axis_labels=("t", "y", "x"))
+    viewer.add_labels(labels, name="objects", axis_labels=("t", "y", "x"))
+    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Tracks")
+    window_of(viewer).resize(*SIZE)
+    viewer.window.show()
+    wait(500)
+    viewer.reset_view()
+    loop, ended = QEventLoop(), list[str]()
+    dock.bench.job.ended.connect(lambda outcome: (ended.append(outcome), loop.quit()))
+    QTimer.singleShot(PATIENCE, loop.quit)
+    dock.tracking.run.click()
+    loop.exec()
+    if ended != ["done"]:
+        raise SystemExit(f"tracking did not end well: {ended or 'too slow'}")
+    dock.lineage.which.setCurrentIndex(dock.lineage.which.findData("divided"))
+    dock.table.view.sortByColumn(7, Qt.SortOrder.AscendingOrder)
+    wait(500)
+    for _ in range(2):
+        dock.edit.next_doubtful.click()
+    wait(300)
+    viewer.reset_view()
+    save(window_of(viewer), "tracks")
+    viewer.close()
+
+
 PICTURES: dict[str, Callable[[], None]] = {
     "ovule": picture_ovule, "disagreement": picture_disagreement, "nuclei": picture_nuclei,
+    "tracks": picture_tracks,
 }  # fmt: skip
 
 

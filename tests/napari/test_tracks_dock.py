@@ -1,7 +1,9 @@
 """The Tracks dock: tracking, looking, correcting, files, and what goes wrong, as a person does it."""
 
 import csv
+import re
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -442,6 +444,12 @@ def test_keys_do_what_they_say_and_none_is_naparis(tracked, viewer):
     assert one not in tracked.bench.tracks
     bound["Shift+U"](layer)
     assert one in tracked.bench.tracks
+
+
+def test_every_key_is_listed_and_no_other():
+    page = (Path(__file__).parents[2] / "docs" / "tracking.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| (Shift\+.) \|", page, re.MULTILINE)
+    assert listed == [key.sequence.replace("-", "+") for key in TRACK_KEYS]
 
 
 def test_everything_has_a_tooltip(tracked):
