@@ -588,6 +588,34 @@ def test_data_that_was_replaced_is_taken_in_when_asked(tracked, viewer, qtbot, n
     assert not (layer.data == 99).any()
 
 
+def test_labels_of_few_bits_that_replaced_ours_get_room_and_are_not_lost(tracked, viewer, qtbot):
+    layer, one = tracked.bench.outcome.labels, track_at(tracked, 0, 12, 12)
+    viewer.dims.set_current_step(0, 3)
+    tracked.bench.choose([one])
+    tracked.edit.confirm.click()
+    other = layer.data.astype(np.uint8)
+    other[7, 60:, 60:] = 255
+    layer.data = other
+    wait(tracked, qtbot, tracked.replaced.take.click)
+    assert tracked.bench.outcome.editor.confirmed == ((2, one, 3, one),)
+    tracked.bench.choose([one])
+    tracked.edit.split.click()
+    assert track_at(tracked, 3, 12, 15) == 256
+    assert tracked.tracking.run.text() == "Track again"
+
+
+def test_other_labels_are_tracked_beside_those_that_were(tracked, viewer, qtbot):
+    first = tracked.bench.outcome.labels
+    viewer.add_labels(movie()[:5], name="others", scale=(1, 2, 2))
+    box = tracked.tracking.labels
+    box.setCurrentIndex(box.findText("others"))
+    box.activated.emit(box.currentIndex())
+    track(tracked, qtbot)
+    assert first in viewer.layers
+    assert tracked.bench.outcome.labels.name == "others tracked"
+    np.testing.assert_allclose(tracked.bench.outcome.labels.scale, (1, 2, 2))
+
+
 def test_data_of_another_size_ends_the_work(tracked, viewer, notes):
     tracked.bench.outcome.labels.data = np.zeros((3, 10, 10), np.uint32)
     assert tracked.bench.outcome is None

@@ -172,8 +172,9 @@ class TrackBench(QObject):
             if out is not None:
                 stack = labels_stack(out.labels, out.view.axes)
                 images = self._images(out.image, stack) if out.image is not None else None
-                run = partial(tracks_run.measure, out.labels.data, out.editor.tracks, images)
-                self._start(run, "Measuring", out.source, out.image)
+                known = out.editor.tracks, out.editor.confirmed
+                self._start(partial(tracks_run.measure, stack, *known, images), "Measuring", out.source, out.image)
+                self._kept = True
                 return True
         return False
 
@@ -201,8 +202,8 @@ class TrackBench(QObject):
     # -- the outcome ----------------------------------------------------------------------------------------------
     def _show(self, found: Found, source: Labels | None, image: Image | None) -> None:
         """Show what was found, in the layers of the outcome before, if they are there."""
-        old = self.outcome
-        self._let_go()
+        old = self.outcome if self.outcome is not None and self.outcome.source is source else None
+        self._let_go()  # layers that were made of other labels stay as they are
         name = source.name if source is not None else "cells"
         like = source or (old.labels if old is not None else None)
         if like is None:

@@ -44,7 +44,7 @@ def labels_stack(layer: Labels, axes: str) -> Stack:
         raise InputError(
             f"tracks are found in labels of a time-lapse (t, y, x) or (t, z, y, x); {layer.name} has {layer.ndim} axes."
         )
-    if len(axes) != layer.ndim or axes[0] not in _TIME or sorted(axes[1:]) != sorted("zyx"[4 - layer.ndim :]):
+    if len(axes) != layer.ndim or axes[0] not in _TIME or axes[1:] != "zyx"[4 - layer.ndim :]:
         wanted = "tyx" if layer.ndim == 3 else "tzyx"
         raise InputError(f"the axes of {layer.name} must be {wanted}, time first; got {axes!r}.")
     if layer.multiscale:

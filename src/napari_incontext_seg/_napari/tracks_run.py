@@ -78,7 +78,7 @@ def track(
         made = _zeros(tuple(labels.data.shape))
         say("making labels of tracks …")
         for t, frame in enumerate(found.frames()):
-            made[t] = _turned(frame, labels)
+            made[t] = frame
             advance()
     except _Stopped:
         return Steps()
@@ -126,18 +126,24 @@ def read(
 
 
 def measure(
-    labels: Any, known: Tracks, image: Callable[[int], Any] | None, stop: Stop, say: Say, share: Share
-) -> Steps:
-    """Take labels as they are, with the lineage that is known."""
+    labels: Stack, known: Tracks, confirmed: tuple[Confirmed, ...], image: Callable[[int], Any] | None, stop: Stop,
+    say: Say, share: Share,
+) -> Steps:  # fmt: skip
+    """Take labels as they are, with the lineage and the links that are known."""
     from ..session.track_rows import in_order
 
     say("measuring objects …")
-    count = len(labels)
+    count = int(labels.data.shape[0])
     advance = _counting(count, stop, share)
+    made: Any = labels.data
+    if np.dtype(made.dtype) != np.uint32:  # new tracks need numbers that a smaller type may not have
+        made = _zeros(tuple(labels.data.shape))
 
     def frames() -> Iterator[NDArray[Any]]:
         for t in range(count):
-            yield np.asarray(labels[t])
+            if made is not labels.data:
+                made[t] = np.asarray(labels.data[t])
+            yield np.asarray(made[t])
             advance()
 
     images = None if image is None else (image(t) for t in range(count))
@@ -146,10 +152,13 @@ def measure(
     except _Stopped:
         return Steps()
     sure = {(i, t): c for i, t, c in zip(known.track.tolist(), known.frame.tolist(), known.confidence, strict=True)}
-    at = zip(bare.track.tolist(), bare.frame.tolist(), strict=True)
-    confidence = np.array([sure.get(node, np.nan) for node in at], float)
-    tracks = replace(bare, parents=in_order(bare, known.parents), confidence=confidence)
-    return Steps(Found(labels, tracks, _counts(tracks)))
+    at = list(zip(bare.track.tolist(), bare.frame.tolist(), strict=True))
+    there = set(at)
+    tracks = replace(
+        bare, parents=in_order(bare, known.parents), confidence=np.array([sure.get(node, np.nan) for node in at], float)
+    )
+    links = tuple(link for link in confirmed if {(link[1], link[0]), (link[3], link[2])} <= there)
+    return Steps(Found(made, tracks, _counts(tracks), links))
 
 
 def write(path: Path, labels: Stack, tracks: Tracks, stop: Stop, say: Say, share: Share) -> Steps:
@@ -183,11 +192,6 @@ def _counting(total: int, stop: Stop, share: Share) -> Callable[[], None]:
         share(done / max(total, 1))
 
     return advance
-
-
-def _turned(frame: NDArray[Any], labels: Stack) -> NDArray[Any]:
-    """A frame (.., Y, X) with its axes in the order of the labels."""
-    return np.transpose(frame, [("zyx" if frame.ndim == 3 else "yx").index(a) for a in labels.axes[1:]])
 
 
 def _masks(folder: Path) -> Callable[[int], NDArray[Any]]:
