@@ -85,6 +85,15 @@ def test_tracks_are_laid_onto_labels_by_position_where_ids_differ():
     assert placed.tracks.parents == {}  # 7 lies on nothing
 
 
+def test_an_object_that_has_the_id_of_another_track_by_chance_is_not_taken_for_it():
+    labels, out = np.zeros((1, 40, 40), np.uint16), np.zeros((1, 40, 40), np.uint32)
+    labels[0, 4:14, 4:14], labels[0, 4:14, 16:26] = 2, 1
+    file = Tracks([1, 2], [0, 0], [[0, 8.5, 8.5], [0, 8.5, 20.5]], [100, 100])
+    placed = place_tracks(file, 1, labels.__getitem__, out.__setitem__)
+    assert (out[0, 8, 8], out[0, 8, 20]) == (1, 2)
+    assert placed.missing == placed.added == 0
+
+
 def test_tracks_of_something_else_are_refused():
     labels, out = two_cells(), np.zeros((3, 20, 40), np.uint32)
     for frame, y in ((8, 6.5), (1, 18)):

@@ -34,15 +34,8 @@ WORDS = {
     "confidence": "How sure its least sure link is, from 0 to 1.",
 }
 _WIDTHS = {
-    "track": 38,
-    "from": 38,
-    "until": 38,
-    "parent": 48,
-    "daughters": 68,
-    "size": 44,
-    "intensity": 46,
-    "confidence": 38,
-}
+    "track": 36, "from": 36, "until": 36, "parent": 46, "daughters": 66, "size": 40, "intensity": 44, "confidence": 34,
+}  # fmt: skip
 _AT_ONCE = 200  # rows that come or go one by one; more, and the table begins anew
 _NONE = QModelIndex()
 

@@ -15,6 +15,8 @@ from ..core.tracks import Tracks
 from ..errors import InputError
 from .track_rows import Columns, in_order, table_of, unused_ids
 
+EXACT = 1.5  # pixels between a place of the file and the centre of the object of the same id that is meant
+
 
 @dataclass
 class Placed:
@@ -104,13 +106,15 @@ def _matched(tracks: Tracks, own: NDArray[np.intp], objects: Objects, labels: ND
                 out[row], free[k] = k, False
 
     same = np.minimum(np.searchsorted(objects.ids, ids), len(objects) - 1)
-    near = np.linalg.norm(objects.centroid[same] - place, axis=1) <= across
-    at = np.flatnonzero((objects.ids[same] == ids) & near)
+    apart = np.where(objects.ids[same] == ids, np.linalg.norm(objects.centroid[same] - place, axis=1), np.inf)
+    at = np.flatnonzero(apart <= EXACT)
     take(at, same[at])
     spots = np.clip(np.rint(place[:, 3 - labels.ndim :]).astype(int), 0, np.array(labels.shape) - 1)
     under = labels[tuple(spots.T)].astype(np.int64)
     at = np.flatnonzero(under > 0)
     take(at, np.searchsorted(objects.ids, under[at]))
+    at = np.flatnonzero(apart <= across / 2)
+    take(at, same[at])
     distance, nearest = cKDTree(objects.centroid).query(place)
     at = np.argsort(distance)
     at = at[distance[at] <= across / 2]

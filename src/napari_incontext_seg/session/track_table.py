@@ -111,10 +111,7 @@ class TrackTable:
             found = _TEST.fullmatch(part)
             name = _WORDS.get(found[1], found[1]) if found is not None else ""
             if found is None or name not in self.columns:
-                raise InputError(
-                    f"{part!r} is no filter: write ids such as 12, 15, or confidence < 0.5; the columns are "
-                    f"{', '.join(COLUMNS)} and frames."
-                )
+                raise InputError(f"{part!r} is no filter: write ids (12, 15), or a column (confidence < 0.5).")
             shown &= _TESTS[found[2]](self.columns[name], float(found[3]))
         return shown
 
