@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from napari_incontext_seg.core.tracks import Tracks
-from napari_incontext_seg.io.lineage import TALLEST, WIDTH, _ordered, lineage_picture
+from napari_incontext_seg.io.lineage import TALLEST, WIDTH, lineage_order, lineage_picture
 
 
 def tracks_of(lives: dict[int, tuple[int, int]], parents: dict[int, tuple[int, ...]] | None = None) -> Tracks:
@@ -18,7 +18,7 @@ def test_a_mother_stands_between_her_daughters_and_large_families_first():
     tracks = tracks_of(
         {1: (0, 9), 2: (0, 3), 3: (4, 9), 4: (4, 6), 5: (7, 9), 6: (7, 9)}, {3: (2,), 4: (2,), 5: (4,), 6: (4,)}
     )
-    assert _ordered(tracks) == [3, 2, 5, 4, 6, 1]
+    assert lineage_order(tracks) == [3, 2, 5, 4, 6, 1]
 
 
 def test_lines_are_drawn_in_the_time_that_a_track_lives():

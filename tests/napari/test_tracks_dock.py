@@ -477,6 +477,8 @@ def test_tracks_go_to_files_and_come_back_onto_the_labels(tracked, viewer, qtbot
     for column in ("track", "frame", "area"):
         np.testing.assert_array_equal(getattr(now, column), getattr(before, column))
     assert now.parents == before.parents
+    if name != "01_RES":  # which has no place for it
+        np.testing.assert_allclose(now.confidence, before.confidence, atol=1e-6)
 
 
 def test_labels_are_exported_with_the_table_and_the_lineage(tracked, qtbot, tmp_path):

@@ -52,7 +52,7 @@ class EditSection(Section):
         bench.chosen.connect(self.refresh)
         bench.changed.connect(self.refresh)
         bench.opened.connect(self._on_opened)
-        self.refresh()
+        self._on_opened()
 
     def actions_by_name(self) -> dict[str, Callable[[], Any]]:
         """What the keys do."""

@@ -182,7 +182,8 @@ class TrackSection(Section):
         self.gap = QSpinBox()
         self.gap.setRange(0, 20)
         self.gap.setValue(1)
-        self.gap.setSuffix(" frames")
+        self.gap.setSuffix(" frame")
+        self.gap.valueChanged.connect(lambda n: self.gap.setSuffix(" frame" if n == 1 else " frames"))
         self.gap.setToolTip("For how many frames an object may be missing and still be the same.")
         self.divisions = QCheckBox("Objects divide")
         self.divisions.setChecked(True)
@@ -201,7 +202,7 @@ class TrackSection(Section):
             buttons.addWidget(made, stretch)
         options = Fold(
             "Options", "How objects are linked. What is estimated is right for most.",
-            row("Distance", self.distance), row("Gaps", self.gap, self.divisions),
+            row("Reach", self.distance), row("Gaps", self.gap, self.divisions),
         )  # fmt: skip
         for widget in (row("Labels", self.labels, self.axes), row("Image", self.image), options, self.keep):
             self.content.addWidget(widget)

@@ -89,7 +89,7 @@ def _write_geff(path: Path, tracks: Tracks) -> None:
     for k, row in enumerate(rows.tolist()):
         values: dict[str, float] = {"track_id": int(tracks.track[k]), "area": int(tracks.area[k])}
         beside = {"mean_intensity": tracks.mean_intensity, "confidence": tracks.confidence}
-        values |= {name: float(column[k]) for name, column in beside.items() if not np.isnan(column).any()}
+        values |= {name: float(column[k]) for name, column in beside.items() if not np.isnan(column[k])}
         graph.add_node(k, **dict(zip(names, row, strict=True)), **values)
     for track in tracks.ids:
         own = tracks.rows(track)
