@@ -501,6 +501,14 @@ def test_a_challenge_folder_opens_without_labels(tracked, viewer, qtbot, tmp_pat
     np.testing.assert_array_equal(tracked.bench.outcome.labels.data, before)
 
 
+def test_a_graph_needs_labels(tracked, viewer, qtbot, tmp_path, notes):
+    tracked.write(tmp_path / "out.geff")
+    qtbot.waitUntil(lambda: not tracked.bench.job.running, timeout=20000)
+    viewer.layers.clear()
+    assert wait(tracked, qtbot, lambda: tracked.read(tmp_path / "out.geff")) == "failed"
+    assert "holds no labels" in str(notes)
+
+
 @pytest.mark.parametrize("name", ["missing.csv", "broken.csv", "other.csv"])
 def test_files_that_are_none_are_told_of(tracked, notes, qtbot, tmp_path, name):
     (tmp_path / "broken.csv").write_text("a,b\n1,2\n")

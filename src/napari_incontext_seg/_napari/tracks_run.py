@@ -103,7 +103,7 @@ def read(
 
     say(f"reading {path.name} …")
     tracks = read_tracks(path)
-    if labels is None and not path.is_dir():
+    if labels is None and (path.suffix.lower() == ".geff" or not path.is_dir()):
         raise InputError(f"{path.name} holds no labels: open the labels that it is about first, and choose them.")
     count = len(challenge_masks(path)) if labels is None else int(labels.data.shape[0])
     frames = _masks(path) if labels is None else lambda t: np.asarray(labels.data[t])
