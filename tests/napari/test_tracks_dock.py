@@ -12,7 +12,7 @@ from napari.layers import Labels
 from napari.layers import Tracks as TracksLayer
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPointF, Qt
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QLineEdit, QMessageBox, QSpinBox
 
 from napari_incontext_seg._napari import tracks_run
 from napari_incontext_seg._napari.keys import TRACK_KEYS
@@ -490,6 +490,32 @@ def test_labels_are_exported_with_the_table_and_the_lineage(tracked, qtbot, tmp_
     assert (tmp_path / "out_lineage.png").is_file()
     stack = open_labels(tmp_path / "out.ome.tif")
     np.testing.assert_array_equal(stack.read(5)[..., 0], tracked.bench.outcome.labels.data[5])
+
+
+def test_other_files_are_replaced_only_if_the_user_agrees(tracked, qtbot, tmp_path, monkeypatch):
+    """The file dialog has asked about the file that was chosen, and of a folder about nothing in it."""
+    folder, asked = tmp_path / "01_RES", []
+    folder.mkdir()
+    (folder / "res_track.txt").write_text("somebody's work")
+
+    def answer(given):
+        def question(_, __, words):
+            asked.append(words)
+            return given
+
+        monkeypatch.setattr(QMessageBox, "question", question)
+
+    answer(QMessageBox.StandardButton.No)
+    tracked.write(folder)
+    assert not tracked.bench.job.running
+    assert "res_track.txt" in asked[0]
+    assert (folder / "res_track.txt").read_text() == "somebody's work"
+    answer(QMessageBox.StandardButton.Yes)
+    tracked.write(folder)
+    qtbot.waitUntil(lambda: not tracked.bench.job.running, timeout=20000)
+    assert read_tracks(folder).ids == tracked.bench.tracks.ids
+    tracked.write(tmp_path / "new.geff")
+    assert len(asked) == 2  # nothing is there
 
 
 def test_a_challenge_folder_opens_without_labels(tracked, viewer, qtbot, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QFrame, QMessageBox, QScrollArea, QVBoxLayout, QWidget
 
 from .keys import TRACK_KEYS, bind, bind_dock, unbind
 from .notices import tell, tell_error, tell_warning, told
@@ -93,11 +93,22 @@ class TracksDock(QWidget):
 
     def write(self, path: Path, chosen: str = "") -> None:
         """Write the tracks; a name without a suffix that is known gets that of the format chosen."""
-        suffix = dict(_FORMATS).get(chosen, "")
+        suffix, given = dict(_FORMATS).get(chosen, ""), path
         if path.suffix.lower() not in _KNOWN and suffix:
             path = path.with_name(path.name + suffix)
-        if self.bench.export(path):
+        if self._may_replace(path, given) and self.bench.export(path):
             self.tracking.show_running()
+
+    def _may_replace(self, path: Path, given: Path) -> bool:
+        """Whether nothing is replaced but ``given``, about which the file dialog has asked, or the user agrees."""
+        from ..session.tracking import tracking_files  # the dock begins without
+
+        files = [path] if path.suffix.lower() == ".csv" else tracking_files(path)
+        there = [str(file) for file in files if file.exists() and file != given]
+        if not there:
+            return True
+        words = "These are there already, with what belongs to them. Replace them?\n\n" + "\n".join(there)
+        return bool(QMessageBox.question(self, "Save the tracks", words) == QMessageBox.StandardButton.Yes)
 
     # -- building -------------------------------------------------------------------------------------------------
     def _build(self) -> None:
