@@ -202,6 +202,33 @@ def test_it_can_be_stopped_and_nothing_changes(desk, viewer, qtbot, monkeypatch)
     assert len(layers_of(viewer, TracksLayer)) == 0
 
 
+@pytest.mark.parametrize("closed", [False, True])
+def test_nobody_paints_in_labels_that_a_run_replaces(tracked, viewer, qtbot, monkeypatch, closed):
+    reached, go_on = threading.Event(), threading.Event()
+
+    def slow(*_):
+        reached.set()
+        assert go_on.wait(10)
+        return tracks_run.Steps()
+
+    monkeypatch.setattr(tracks_run, "track", slow)
+    layer = tracked.bench.outcome.labels
+    tracked.tracking.run.click()
+    assert reached.wait(10)
+    assert not layer.editable
+    if closed:
+        gone = []
+        tracked.destroyed.connect(gone.append)
+        viewer.window.remove_dock_widget(tracked)
+        tracked.deleteLater()
+        qtbot.waitUntil(lambda: bool(gone), timeout=3000)
+        go_on.set()
+    else:
+        with qtbot.waitSignal(tracked.bench.job.ended, timeout=10000):
+            go_on.set()
+    assert layer.editable
+
+
 def test_progress_is_shown(desk, qtbot):
     shares = []
     desk.bench.job.shared.connect(shares.append)

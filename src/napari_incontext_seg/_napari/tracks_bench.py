@@ -71,6 +71,7 @@ class TrackBench(QObject):
         self.watch = TrackWatch(self)
         self._pending: tuple[Labels | None, Image | None] = (None, None)  # what the run is about
         self._kept = False  # whether it began from what was corrected
+        self._held: list[Labels] = []  # what nobody may paint in while a run is under way
         self._follow = QTimer(self)
         self._follow.setSingleShot(True)
         self._follow.setInterval(FOLLOW)
@@ -78,6 +79,8 @@ class TrackBench(QObject):
         self.watch.resized.connect(lambda: self._close("The data of the tracked labels, which have another size now,"))
         self.watch.selected.connect(lambda label: self.choose([label]))
         self.job.stepped.connect(self._on_step)
+        self.job.ended.connect(lambda _: _let_paint(self._held))
+        self.destroyed.connect(partial(_let_paint, self._held))
         viewer.layers.events.removed.connect(self._on_removed)
 
     # -- layers ---------------------------------------------------------------------------------------------------
@@ -181,6 +184,9 @@ class TrackBench(QObject):
     def _start(self, prepare: Callable[..., Any], title: str, source: Labels | None, image: Image | None) -> None:
         self._pending, self._kept = (source, image), False
         self.job.start(prepare, title)
+        if self.outcome is not None:  # the run has read them, or replaces them
+            self._held.append(self.outcome.labels)
+            self.outcome.labels.editable = False
 
     def _free(self) -> None:
         if self.job.running:
@@ -375,3 +381,9 @@ class TrackBench(QObject):
         if track is not None:
             others = [i for i in self.choice if i != track] if "Shift" in event.modifiers else []
             self.choose([*others, track])
+
+
+def _let_paint(held: list[Labels], *_: Any) -> None:
+    """Let layers be painted in again, and forget them."""
+    while held:
+        held.pop().editable = True
