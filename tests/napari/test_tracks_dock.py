@@ -229,6 +229,65 @@ def test_nobody_paints_in_labels_that_a_run_replaces(tracked, viewer, qtbot, mon
     assert layer.editable
 
 
+def test_a_confirmed_link_of_what_is_gone_is_forgotten(tracked, viewer, qtbot):
+    """A script, or a brush that nobody saw, may have taken the object away."""
+    track_id = track_at(tracked, 3, 12, 15)
+    tracked.bench.outcome.editor.confirm(track_id, 3)
+    data = tracked.bench.outcome.labels.data
+    data[3][data[3] == track_id] = 0
+    track(tracked, qtbot)
+    assert not tracked.bench.outcome.editor.confirmed
+
+
+def test_corrections_stay_when_tracks_are_opened_or_made_anew(tracked, viewer, qtbot, tmp_path):
+    tracked.write(tmp_path / "before.csv")
+    qtbot.waitUntil(lambda: not tracked.bench.job.running, timeout=20000)
+    viewer.dims.set_current_step(0, 4)
+    tracked.bench.choose([track_at(tracked, 0, 12, 12)])
+    tracked.edit.split.click()
+    corrected = tracked.bench.outcome.labels
+    kept = corrected.data.copy()
+    assert wait(tracked, qtbot, lambda: tracked.read(tmp_path / "before.csv")) == "done"
+    assert tracked.bench.outcome.labels is not corrected
+    assert corrected in viewer.layers
+    np.testing.assert_array_equal(corrected.data, kept)
+
+
+def test_a_save_that_has_begun_cannot_be_stopped(tracked, qtbot, tmp_path):
+    """Half a file would replace a whole one."""
+    tracked.write(tmp_path / "cells.ome.tif")
+    assert tracked.bench.job.running
+    assert not tracked.tracking.stop.isEnabled()
+    tracked.bench.job.cancel()
+    qtbot.waitUntil(lambda: (tmp_path / "cells_lineage.png").exists(), timeout=20000)
+    from napari_incontext_seg.io.stacks import open_labels
+
+    stack = open_labels(tmp_path / "cells.ome.tif")
+    assert all(stack.read(t).any() for t in range(FRAMES))
+
+
+def test_a_dock_that_napari_closes_is_gone_and_so_are_its_keys(tracked, viewer, qtbot):
+    layer, gone = tracked.bench.outcome.labels, []
+    before = layer.data.copy()
+    tracked.destroyed.connect(gone.append)
+    viewer.window.remove_dock_widget(tracked)
+    qtbot.waitUntil(lambda: bool(gone), timeout=3000)
+    for action in [action for key, action in layer.keymap.items() if str(key).startswith("Shift")]:
+        if callable(action):
+            action(layer)
+    np.testing.assert_array_equal(layer.data, before)
+    viewer.layers.clear()
+
+
+def test_the_colours_of_the_tracks_layer_stay_after_an_edit(tracked, viewer, qtbot):
+    tracked.bench.outcome.tracks.color_by = "confidence"
+    viewer.dims.set_current_step(0, 4)
+    tracked.bench.choose([track_at(tracked, 0, 12, 12)])
+    tracked.edit.split.click()
+    settled(tracked, qtbot)
+    assert tracked.bench.outcome.tracks.color_by == "confidence"
+
+
 def test_progress_is_shown(desk, qtbot):
     shares = []
     desk.bench.job.shared.connect(shares.append)

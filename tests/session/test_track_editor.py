@@ -213,6 +213,33 @@ def test_objects_of_odd_shape_are_edited_whole():
     assert not volume.labels.any()
 
 
+def test_a_daughter_merged_with_her_mother_keeps_the_grandmother(editor):
+    editor.split_track(1, 1)
+    young = max(editor.tracks.ids)
+    editor.add_division(1, [young, 3])
+    editor.split_track(young, 3)
+    grandchild = max(editor.tracks.ids)
+    editor.add_division(young, [grandchild, 4])
+    editor.merge_tracks(grandchild, young)
+    assert editor.tracks.parents[grandchild] == (1,)
+    assert editor.tracks.parents[3] == (1,)
+
+
+def test_a_daughter_that_lives_one_frame_is_merged_into_her_sister(editor, volume):
+    """As where one cell was painted as two in a single frame."""
+    volume.labels[3:, 18:24, 20:26] = 0
+    volume.labels[2, 18:24, 9:12] = 4
+    editor.take_in([2, 3, 4])
+    editor.split_track(1, 2)
+    young = max(editor.tracks.ids)
+    editor.delete(young)
+    editor.add_division(1, [3, 4])
+    editor.merge_objects(2, 3, 4)
+    assert 4 not in editor.tracks.ids
+    assert all(link[1] != 4 and link[3] != 4 for link in editor.confirmed)
+    assert editor.tracks.parents.get(3) == (1,)
+
+
 def test_new_tracks_find_a_number_where_the_largest_is_taken():
     labels = np.full((3, 4, 4), 4294967295, np.uint32)
     volume = Volume(labels)

@@ -13,6 +13,7 @@ from .examples_section import ExamplesSection
 from .keeping import Keeping
 from .keys import bind, bind_dock, unbind
 from .layer_choice import LayerChoice
+from .leaving import LeavingDock
 from .models import question, to_download
 from .notices import tell, tell_error, tell_warning
 from .offer import Offer
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 WIDTH = 360  # pixels: what a laptop's screen can spare beside a canvas
 
 
-class InContextDock(QWidget):
+class InContextDock(LeavingDock):
     """The dock.
 
     Parameters
@@ -167,10 +168,15 @@ class InContextDock(QWidget):
         self.restore.propose(self.keeping.offer())
         self._bind_keys()
 
-    def _bind_keys(self) -> None:
-        """Move the keys to the layers that are worked on now."""
+    def let_go(self) -> None:
+        """Take keys from layers."""
         for layer in self._bound:
             unbind(layer)
+        self._bound = []
+
+    def _bind_keys(self) -> None:
+        """Move the keys to the layers that are worked on now."""
+        self.let_go()
         chosen = (self.bench.view, self.bench.planes)
         self._bound = [part.layer for part in chosen if part is not None]
         for layer in self._bound:

@@ -124,7 +124,9 @@ class TrackBench(QObject):
             kept = False
             if keep and self.edited(source):
                 assert self.outcome is not None
-                self.watch.take_in()
+                if self.watch.stale:
+                    raise InputError("the labels were replaced: take them in first.")
+                self.watch.take_in(all_strokes=True)
                 stack = labels_stack(self.outcome.labels, axes)
                 confirmed, kept = self.outcome.editor.confirmed, True
             seen = None if image is None else image_stack(image, stack)
@@ -160,6 +162,7 @@ class TrackBench(QObject):
         """Start to write the tracks; False, and a notice, if something is in the way."""
         with told("saving the tracks"):
             out = self.ready()
+            self.watch.take_in(all_strokes=True)
             stack = labels_stack(out.labels, out.view.axes)
             self._start(
                 partial(tracks_run.write, path, stack, out.editor.tracks), f"Saving {path.name}", out.source, out.image
@@ -209,6 +212,8 @@ class TrackBench(QObject):
     def _show(self, found: Found, source: Labels | None, image: Image | None) -> None:
         """Show what was found, in the layers of the outcome before, if they are there."""
         old = self.outcome if self.outcome is not None and self.outcome.source is source else None
+        if old is not None and (source is None or (self.corrected and not self._kept)):
+            old = None  # what was corrected stays, in a layer of its own
         self._let_go()  # layers that were made of other labels stay as they are
         name = source.name if source is not None else "cells"
         like = source or (old.labels if old is not None else None)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QFrame, QMessageBox, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
 
+from .asking import may_replace
 from .keys import TRACK_KEYS, bind, bind_dock, unbind
+from .leaving import LeavingDock
 from .notices import tell, tell_error, tell_warning, told
 from .offer import Offer
 from .theme import Colors, style_sheet
@@ -29,7 +31,7 @@ _FORMATS = (
 _KNOWN = (".tif", ".tiff", ".zarr", ".geff", ".csv")
 
 
-class TracksDock(QWidget):
+class TracksDock(LeavingDock):
     """The dock.
 
     Parameters
@@ -97,18 +99,14 @@ class TracksDock(QWidget):
         if path.suffix.lower() not in _KNOWN and suffix:
             path = path.with_name(path.name + suffix)
         if self._may_replace(path, given) and self.bench.export(path):
-            self.tracking.show_running()
+            self.tracking.show_running(stoppable=False)  # half a file would replace a whole one
 
     def _may_replace(self, path: Path, given: Path) -> bool:
         """Whether nothing is replaced but ``given``, about which the file dialog has asked, or the user agrees."""
         from ..session.tracking import tracking_files  # the dock begins without
 
         files = [path] if path.suffix.lower() == ".csv" else tracking_files(path)
-        there = [str(file) for file in files if file.exists() and file != given]
-        if not there:
-            return True
-        words = "These are there already, with what belongs to them. Replace them?\n\n" + "\n".join(there)
-        return bool(QMessageBox.question(self, "Save the tracks", words) == QMessageBox.StandardButton.Yes)
+        return may_replace(self, "Save the tracks", files, given)
 
     # -- building -------------------------------------------------------------------------------------------------
     def _build(self) -> None:
@@ -161,6 +159,14 @@ class TracksDock(QWidget):
         self._bound = out.labels if out is not None else None
         if self._bound is not None:
             bind(self._bound, self.actions_by_name(), TRACK_KEYS)
+
+    def let_go(self) -> None:
+        """Take keys from layers and stop what is under way."""
+        if self._bound is not None:
+            unbind(self._bound, TRACK_KEYS)
+            self._bound = None
+        self.bench.watch.end()
+        self.bench.job.cancel()
 
     def _on_take_in(self) -> None:
         if self.bench.measure():

@@ -168,7 +168,10 @@ def show_tracks(
         graph = {number[child]: [number[p] for p in parents] for child, parents in graph.items()}
     features = {"track": tracks.track, "confidence": np.nan_to_num(tracks.confidence, nan=1.0)}
     if there is not None:
-        there.data, there.features, there.graph = rows, features, graph
+        color = there.color_by
+        there.data, there.features, there.graph = rows, features, graph  # which resets the colours
+        if color in there.features or color == "track_id":
+            there.color_by = color
         return there
     made: TracksLayer = viewer.add_tracks(
         rows, graph=graph, features=features, name=name, metadata={OURS: KIND}, tail_length=8, blending="translucent",

@@ -70,6 +70,7 @@ def track(
     say("linking objects …")
     times = TimeGrid.of(labels).times
     advance = _counting(2 * times, stop, share)
+    confirmed = _there(confirmed, labels)
     try:
         found = track_labels(
             labels, image, stitch=False, max_distance=options.max_distance, max_gap=options.max_gap,
@@ -83,6 +84,13 @@ def track(
     except _Stopped:
         return Steps()
     return Steps(Found(made, found.tracks, _counts(found.tracks), _renamed(confirmed, found.linking)))
+
+
+def _there(confirmed: tuple[Confirmed, ...], labels: Stack) -> tuple[Confirmed, ...]:
+    """Confirmed links between objects that the labels still hold."""
+    frames = {t for link in confirmed for t in (link[0], link[2])}
+    ids = {t: set(np.unique(np.asarray(labels.data[t])).tolist()) for t in frames}
+    return tuple(link for link in confirmed if link[1] in ids[link[0]] and link[3] in ids[link[2]])
 
 
 def _renamed(confirmed: tuple[Confirmed, ...], linking: Linking) -> tuple[Confirmed, ...]:
@@ -162,7 +170,7 @@ def measure(
 
 
 def write(path: Path, labels: Stack, tracks: Tracks, stop: Stop, say: Say, share: Share) -> Steps:
-    """Write tracks: the suffix chooses the format."""
+    """Write tracks: the suffix chooses the format. Once begun, it is not stopped."""
     from ..io.tracks import write_tracks
     from ..session.tracking import EditedTracks, write_tracked
 
@@ -170,17 +178,14 @@ def write(path: Path, labels: Stack, tracks: Tracks, stop: Stop, say: Say, share
     if path.suffix.lower() == ".csv":
         write_tracks(path, tracks, overwrite=True)  # the file dialog has asked
         return Steps(f"Saved {path}.")
-    try:
-        files = write_tracked(
-            EditedTracks(labels, tracks), path, overwrite=True, provenance={"tracked": labels.name},
-            on_frame=_counting(len(labels), stop, share),
-        )  # fmt: skip
-    except _Stopped:
-        return Steps()
+    advance = _counting(len(labels), lambda: False, share)  # half a file would replace a whole one
+    files = write_tracked(
+        EditedTracks(labels, tracks), path, overwrite=True, provenance={"tracked": labels.name}, on_frame=advance
+    )  # fmt: skip
     return Steps(f"Saved {', '.join(f.name for f in files)} in {path.parent}.")
 
 
-def _counting(total: int, stop: Stop, share: Share) -> Callable[[], None]:
+def _counting(total: int, stop: Callable[[], bool], share: Share) -> Callable[[], None]:
     """Called for each thing that is done of ``total``; leaves by `_Stopped` when asked to stop."""
     done = 0
 

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 from ..errors import InputError
 from ..io.lineage import lineage_picture
 from ..io.picture import save_png
+from .asking import may_replace
 from .controls import Fold, button, choice, menu_button, quiet, row
 from .layer_choice import _fill
 from .notices import tell, told
@@ -130,11 +131,11 @@ class TrackSection(Section):
         self.run.setText("Track again" if again else "Track")
 
     # -- how far it is --------------------------------------------------------------------------------------------
-    def show_running(self) -> None:
+    def show_running(self, *, stoppable: bool = True) -> None:
         """A run has begun."""
         for made in (self.run, self.open, self.export):
             made.setEnabled(False)
-        self.stop.setEnabled(True)
+        self.stop.setEnabled(stoppable)
         self.bar.setRange(0, 0)
         self.bar.show()
 
@@ -293,8 +294,9 @@ class TableSection(Section):
 
     def _export(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "Save the table", "tracks_table.csv", "Table (*.csv)")
-        if name:
-            self.save(Path(name) if name.lower().endswith(".csv") else Path(f"{name}.csv"))
+        path = Path(name if name.lower().endswith(".csv") else f"{name}.csv")
+        if name and may_replace(self, "Save the table", [path], Path(name)):
+            self.save(path)
 
 
 class LineageSection(Section):
@@ -382,5 +384,6 @@ class LineageSection(Section):
 
     def _save(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "Save the lineage", "lineage.png", "Picture (*.png)")
-        if name:
-            self.save(Path(name) if name.lower().endswith(".png") else Path(f"{name}.png"))
+        path = Path(name if name.lower().endswith(".png") else f"{name}.png")
+        if name and may_replace(self, "Save the lineage", [path], Path(name)):
+            self.save(path)

@@ -76,9 +76,13 @@ class TrackWatch(QObject):
         self._dirty.clear()
         self._strokes.clear()
 
-    def take_in(self) -> None:
-        """Bring the table up to date with what was painted; else it happens a moment after the last stroke."""
-        frames, self._dirty = sorted(self._dirty), set()
+    def take_in(self, *, all_strokes: bool = False) -> None:
+        """Bring the table up to date with what was painted; else it happens a moment after the last stroke.
+
+        With ``all_strokes`` all frames are measured in which somebody painted, as napari's undo does not tell where it
+        took a stroke back.
+        """
+        frames, self._dirty = sorted(self._dirty | (self._strokes if all_strokes else set())), set()
         self._soon.stop()
         if self._out is None or not frames or self.stale:
             return

@@ -97,7 +97,10 @@ class TrackEditor:
         """
         self._row(kept, frame)
         self._row(other, frame)
-        self._change(Plan(f"merge {other} into {kept}", {frame: self._replaced(frame, {other: kept})}))
+        whole = len(self._frames_of(other)) == 1
+        parents = self._parents_without(other, instead=kept) if whole else None
+        labels = {frame: self._replaced(frame, {other: kept})}
+        self._change(Plan(f"merge {other} into {kept}", labels, {(frame, other): kept}, parents))
 
     def merge_tracks(self, kept: int, other: int) -> None:
         """Make two tracks one, ``kept``: in frames that have both, two pieces of one object."""
@@ -309,7 +312,8 @@ class TrackEditor:
     def _parents_without(self, gone: int, instead: int | None = None) -> dict[int, tuple[int, ...]]:
         """Parents after a track is gone, its children given to ``instead``."""
         parents = {c: ps for c, ps in self._state.parents.items() if c != gone}
-        inherits = instead is not None and instead not in parents and gone in self._state.parents
+        others = tuple(p for p in parents.get(instead, ()) if p != gone) if instead is not None else ()
+        inherits = instead is not None and not others and gone in self._state.parents
         if instead is not None and inherits and self.tracks.begin(gone) < self.tracks.begin(instead):
             parents[instead] = self._state.parents[gone]
         swapped = {c: tuple(instead if p == gone else p for p in ps) for c, ps in parents.items()}
