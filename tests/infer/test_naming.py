@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from few_objects import NearestGrey, only, truth, video
+from naming_scene import NearestGrey, only, truth, video
 
 from napari_incontext_seg.errors import InputError
 from napari_incontext_seg.infer.propagate import propagate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fakes import ThresholdPredictor
-from few_objects import GREY, NearestGrey, only, truth, video
+from naming_scene import GREY, NearestGrey, only, truth, video
 
 from napari_incontext_seg import stack_from_array
 from napari_incontext_seg.core.types import Segmentation
