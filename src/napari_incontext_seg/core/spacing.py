@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from skimage.transform import resize
 
 from .types import Context, Example, Spacing
 
@@ -20,6 +19,8 @@ def match_spacing(example: Example, spacing: Spacing | None) -> Example:
     if all(abs(z - 1) <= TOLERANCE for z in zoom):
         return example
     shape = tuple(max(1, round(n * z)) for n, z in zip(example.labels.shape, zoom, strict=True))
+    from skimage.transform import resize  # takes half a second to import, and most images need none
+
     image = resize(example.image, shape, order=1, anti_aliasing=min(zoom) < 1)
     labels, valid = (
         resize(a, shape, order=0, preserve_range=True, anti_aliasing=False).astype(a.dtype)
