@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from .asking import may_replace
 from .keys import TRACK_KEYS, bind, bind_dock, unbind
@@ -119,14 +118,7 @@ class TracksDock(LeavingDock):
         ):  # fmt: skip
             column.addWidget(widget, stretch)
         column.addStretch(0)
-        area = QScrollArea()
-        area.setWidget(body)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(area)
+        self.scroll(body)
         self.setMinimumWidth(WIDTH)
 
     def _connect(self) -> None:
