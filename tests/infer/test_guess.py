@@ -10,7 +10,7 @@ import torch
 from napari_incontext_seg.core.metrics import dice
 from napari_incontext_seg.core.types import Context, Example, Predictor
 from napari_incontext_seg.errors import DegradedDataWarning, InputError
-from napari_incontext_seg.infer import guess
+from napari_incontext_seg.infer import closed_form, guess
 from napari_incontext_seg.infer.closed_form import GuessPredictor
 from napari_incontext_seg.infer.guess import fit
 
@@ -82,6 +82,29 @@ def test_objects_become_instances():
     assert dice(painted.labels > 0, truth > 0, [1]) > 0.95
     large = np.bincount(painted.labels.ravel())[1:] > 50
     assert large.sum() == 9
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_plane_without_anything_like_the_example_stays_empty(large, monkeypatch):
+    y, x = np.mgrid[:128, :128]
+    rng = np.random.default_rng(0)
+
+    def nuclei(brightness):
+        noise = rng.normal(0.2, 0.05, (128, 128))
+        inside = [(y - cy) ** 2 + (x - cx) ** 2 < 60 for cy, cx in [(25, 30), (40, 90), (80, 50), (100, 100)]]
+        image = noise + sum(b * i for b, i in zip(brightness, inside, strict=True))
+        return image.clip(0, 1).astype(np.float32)[..., None], np.any(inside, 0).astype(np.uint32)
+
+    # one of the query's is dim and counts, as the others are sure
+    segment = GuessPredictor().bind(Context((Example(*nuclei([0.5] * 4)),)))
+    if large:
+        monkeypatch.setattr(closed_form, "LARGE", 0)
+    for brightness in ([0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 0.3]):
+        image, truth = nuclei(brightness)
+        assert dice(segment(image).labels, truth, [1]) > 0.9
+    other, _ = nuclei([0.2, 0.2, 0.0, 0.0])
+    assert (segment.scores(other).argmax(2) == 1).sum() > 200
+    assert not segment(other).labels.any()
 
 
 def test_scribbles_are_enough(segmenter):

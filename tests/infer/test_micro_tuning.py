@@ -101,6 +101,15 @@ def test_a_key_of_kept_tuning_also_asks_the_tuned_network(context: Context, tmp_
     assert keyed.digest != model.digest
 
 
+def test_the_tuned_network_is_never_as_sure_as_it_was_trained_to_be() -> None:
+    tuned = TunedNetwork(predictor().network, (0, 1)).eval()
+    images = torch.randn(1, 3, 32, 32)
+    plain, asked = tuned.logits(images).softmax(1), tuned(images)
+    assert torch.equal(plain.argmax(1), asked.argmax(1))
+    assert (asked.amax(1) <= plain.amax(1)).all()
+    torch.testing.assert_close(asked.sum(1), torch.ones(1, 32, 32))
+
+
 def test_the_tuned_network_says_nothing_of_other_classes(context: Context) -> None:
     (example,) = context.examples
     others = Context((replace(example, labels=example.labels * 7),))

@@ -19,7 +19,7 @@ from napari_incontext_seg.infer.key import Key
 from napari_incontext_seg.infer.painting import SegGptPredictor
 from napari_incontext_seg.infer.prompt_tuning import PromptTuner, frozen
 from napari_incontext_seg.infer.queries import draw_query
-from napari_incontext_seg.infer.tuning import Budget, apply_key, tune
+from napari_incontext_seg.infer.tuning import Budget, apply_key, learn, tune
 from napari_incontext_seg.model.config import SegGptConfig
 from napari_incontext_seg.model.registry import create_model
 
@@ -113,6 +113,25 @@ def test_tuned_is_never_worse_where_it_was_held_out(kind: Any) -> None:
         assert key.learned.after is not None
         assert key.learned.after >= key.learned.before
         assert key.learned.kept == (key.learned.after > key.learned.before)
+
+
+@pytest.mark.parametrize(("after", "kept"), [(0.909, True), (0.901, False), (0.85, False)])
+def test_a_gain_that_may_be_chance_is_not_kept(after: float, kept: bool) -> None:
+    class Learning:
+        steps = 0
+
+        def step(self, _: float) -> float:
+            self.steps += 1
+            return 0.0
+
+        def judge(self) -> float:
+            return after if self.steps else 0.9
+
+        def found(self) -> int:
+            return self.steps
+
+    found, learned = learn(Learning(), Budget(seconds=None, steps=3), looks=1)
+    assert (found, learned.kept, learned.after) == ((3, True, after) if kept else (0, False, 0.9))
 
 
 def test_tuning_helps_where_it_can() -> None:

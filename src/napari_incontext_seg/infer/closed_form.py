@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Quality: TypeAlias = Literal["fast", "balanced", "best"]
 QUALITIES: tuple[Quality, ...] = get_args(Quality)
 CACHED = 4  # contexts
+PRESENT = 0.5  # of an example's usual confidence: a class of which no pixel reaches it is not in a plane
 LARGE = 2**22  # pixels of a plane; of a larger one only the closed form is asked, tile by tile
 View: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -60,6 +61,7 @@ class ClosedFormPredictor(ABC):
     name: str
     digest: str
     knows_places = False  # whether it asks where in the plane a class lies
+    learned = 0  # how many of the last features that it sees are learned
 
     def __init__(
         self, device: torch.device | str = "cpu", *, ensemble: Ensemble = "feature", quality: Quality = "balanced"
@@ -128,6 +130,8 @@ class ClosedFormSegmenter:
         if predictor.knows_places and len(self.ids) > 1:
             quality = np.mean([float(guess.quality) for guess in self._guesses])
             self._places = Places.of(shown, float(quality))
+        usual = torch.stack([guess.sureness[0] for guess in self._guesses]).mean(0).tolist()
+        self._present = dict(zip(self.ids, (PRESENT * sure for sure in usual), strict=True))
 
     def __call__(self, plane: Plane, /) -> Segmentation:
         large = plane.shape[0] * plane.shape[1] > LARGE
@@ -158,7 +162,7 @@ class ClosedFormSegmenter:
         labels, confidence = np.empty(plane.shape[:2], np.uint32), np.empty(plane.shape[:2], np.float32)
         for tile, scores in self._guesses[0].tiles(self._tensor(plane)):
             labels[tile.area], confidence[tile.area] = scores_to_labels(_last(scores), self.ids)
-        return labels, confidence, None
+        return self._without_absent(labels, confidence), confidence, None
 
     def _whole(self, plane: Plane) -> tuple[Labels, NDArray[np.float32], NDArray[np.float32] | None]:
         """Labels and confidence of the mean of all opinions, and, of several, the share that say something else.
@@ -168,12 +172,20 @@ class ClosedFormSegmenter:
         opinions = self._opinions(plane)
         mean = _mean(opinions)
         looks, confidence = scores_to_labels(_last(mean), self.ids)
-        labels, _ = scores_to_labels(_last(self._placed(mean)), self.ids)
+        labels = self._without_absent(*scores_to_labels(_last(self._placed(mean)), self.ids))
         confidence = np.where(labels == looks, confidence, np.float32(0))
         if len(opinions) == 1:
             return labels, confidence, None
         others = [scores_to_labels(_last(opinion), self.ids)[0] != labels for opinion in opinions]
         return labels, confidence, np.mean(others, axis=0, dtype=np.float32)
+
+    def _without_absent(self, labels: Labels, confidence: NDArray[np.float32]) -> Labels:
+        """Labels, with background for classes of which no pixel is about as sure as it is in the example."""
+        for i in self.ids[1:] if self.ids[0] == 0 else ():
+            painted = labels == i
+            if painted.any() and confidence[painted].max() < self._present[i]:
+                labels[painted] = 0
+        return labels
 
     def _opinions(self, plane: Plane) -> list[Tensor]:
         planes = self._tensor(plane)
@@ -187,8 +199,9 @@ class ClosedFormSegmenter:
         return scores if other is None else (scores + other) / 2
 
     def _fitted(self, shown: Sequence[Shown], see: Respond) -> Guess:
+        learned = self.predictor.learned
         effort = {"stages": 1, "waves": WAVES // 2} if self.predictor.quality == "fast" else {}
-        return TILE.attempt(lambda _: fit(shown, background=self.ids[0] == 0, see=see, **effort))
+        return TILE.attempt(lambda _: fit(shown, background=self.ids[0] == 0, see=see, learned=learned, **effort))
 
     def _tensor(self, plane: Plane) -> Tensor:
         channels = self.context.examples[0].image.shape[2]

@@ -34,6 +34,8 @@ from .ridge import WAVES, Lift, Sample, chequerboard, fold_grid
 
 SAMPLES, MIN_SAMPLES = 40_000, 10_000  # pixels fitted of all examples, and at least of each
 CONTEXT_SCALES = (1.36, 2.65, 5.14, 10.0, 20.0)  # px
+LEARNED = 0.5  # how much a difference of a learned feature counts, beside one of a filter's response
+SURE = 90  # percentile of confidence that is called usual
 MAX_CONTEXT = 3  # channels in which the second stage is shown the first guess
 # values of a plane whose responses are held at a time
 TILE = Portion(2**20, "values of a plane", least=2**14)
@@ -62,6 +64,9 @@ class Guess:
         (B, L, 2 M) and (2, B, L, K), weights of the two stages for the pixels of each fold, fitted on the other fold.
     quality
         (B,), mean Dice of the classes, without background, on held-out pixels of the examples.
+    sureness
+        (B, K), how sure of a class it is on held-out pixels of that class: percentile `SURE` of the confidence that
+        `core.palette.scores_to_labels` gives; 0 if there are none.
     grids
         Of each example: (B,) cells a side of the chequerboard of its folds.
     see
@@ -78,6 +83,7 @@ class Guess:
     crossed: Tensor
     held_out: Tensor
     quality: Tensor
+    sureness: Tensor
     grids: tuple[Tensor, ...]
     see: Respond
 
@@ -142,6 +148,7 @@ def fit(
     background: bool = True,
     samples: int = SAMPLES,
     see: Respond | None = None,
+    learned: int = 0,
     stages: int = 2,
     waves: int = WAVES,
 ) -> Guess:
@@ -159,6 +166,8 @@ def fit(
         Pixels fitted of all examples.
     see
         From standardised planes (B, C, H, W) to the features (B, F, H, W) of their pixels; default: filter responses.
+    learned
+        How many of the last of these features are a network's. They are alike, so each counts `LEARNED` times as much.
     stages
         1: the second stage is not shown the first guess, which takes half the time.
     waves
@@ -170,7 +179,9 @@ def fit(
     centre, spread = _moments(shown[0][0])
     views = [View.of(_adapted(images, centre, spread), see) for images, _, _ in shown]
     seen = [_gathered(view.features, view.tiles, s.index) for view, s in zip(views, drawn, strict=True)]
-    first = Lift.fitted(seen[0], waves)
+    scale = torch.ones(seen[0].shape[2])
+    scale[len(scale) - learned :] = LEARNED
+    first = Lift.fitted(seen[0], waves, scale)
     held_out, weights = _solved(first, seen, drawn)
     mixing = _mixing(weights) if stages > 1 else weights.new_zeros(weights.shape[2], 0)
     # what each fold is shown comes from the other: (B, L, 2 M)
@@ -181,20 +192,22 @@ def fit(
             _gathered(partial(_inside, _context_features, guessed), view.tiles, sample.index) for guessed in folds
         ]
         seen[i] = torch.cat([seen[i], torch.where(sample.fold[..., None] == 0, context[0], context[1])], dim=2)
-    second = Lift.fitted(seen[0], waves)
+    second = Lift.fitted(seen[0], waves, F.pad(scale, (0, seen[0].shape[2] - len(scale)), value=1.0))
     held_out, final = _solved(second, seen, drawn)
     judged = _held_out_scores(second, held_out, seen, drawn)
     bias = torch.zeros_like(final[:, -1])
     if background and bias.shape[1] > 1:
         bias[:, 1:] = _bias(judged, drawn)[:, 1:]
-    quality = _dice(judged + bias[..., None], drawn, first=1 if background else 0)
+    judged = judged + bias[..., None]
+    quality = _dice(judged, drawn, first=1 if background else 0)
     grids = tuple(
         fold_grid(d.index, d.target.mT, (images.shape[2], images.shape[3]))
         for d, (images, _, _) in zip(drawn, shown, strict=True)
     )
     return Guess(
-        centre, spread, first, second, weights @ mixing, final, bias[..., None], crossed, held_out, quality, grids, see
-    )
+        centre, spread, first, second, weights @ mixing, final, bias[..., None], crossed, held_out, quality,
+        _sureness(judged, drawn), grids, see,
+    )  # fmt: skip
 
 
 def image_features(adapted: Tensor) -> Tensor:
@@ -248,6 +261,19 @@ def _dice(scores: Tensor, samples: Sequence[Sample], first: int) -> Tensor:
     found = F.one_hot(scores.argmax(1), scores.shape[1]).mT * weight
     sizes = found.sum(2) + (target * weight).sum(2)
     return (2 * (found * target).sum(2) / sizes.clamp_min(1e-6))[:, first:].mean(1)
+
+
+def _sureness(scores: Tensor, samples: Sequence[Sample]) -> Tensor:
+    """(B, K) percentile `SURE` of the confidence of held-out scores (B, K, P) on pixels of each class."""
+    target = torch.cat([s.target for s in samples], 1).mT
+    shares = scores.clamp(0, 1)
+    best = shares.topk(min(2, shares.shape[1]), dim=1).values
+    confidence = (best[:, 0] - best[:, -1]) / shares.sum(1).clamp_min(1e-12)
+    right = (target > 0) & (F.one_hot(scores.argmax(1), scores.shape[1]).mT > 0)
+    count = right.sum(2)
+    ordered = torch.where(right, confidence[:, None], -1.0).sort(dim=2, descending=True).values
+    place = ((1 - SURE / 100) * (count - 1).clamp_min(0)).long()
+    return ordered.gather(2, place[..., None])[..., 0].clamp_min(0)
 
 
 def _bias(scores: Tensor, samples: Sequence[Sample]) -> Tensor:

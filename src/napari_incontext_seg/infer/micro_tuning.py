@@ -42,6 +42,7 @@ MAX_JUDGED = 4  # slices whose held-out part is painted to judge
 SCALE, ASPECT, BEND = 0.15, 0.08, 3.0  # deviations of a crop's log scale and log aspect, and px
 BENDS = 5  # nodes a side of the grid that bends a crop
 LIGHT, NOISE = 0.15, 0.08  # deviations of log contrast and brightness; root of the noise's usual deviation
+TEMPERATURE = 3.0  # so few slices make a network far too sure of itself: its scores are divided by it
 IGNORED = -1
 
 
@@ -68,7 +69,7 @@ class TunedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Shares of the classes (B, K, Y, X), which sum to one, of standardised images (B, 3, Y, X)."""
-        return self.logits(images).softmax(1)
+        return (self.logits(images) / TEMPERATURE).softmax(1)
 
 
 def tune_network(predictor: MicroPredictor, context: Context, budget: Budget) -> Key:
