@@ -103,8 +103,10 @@ def test_a_plane_without_anything_like_the_example_stays_empty(large, monkeypatc
         image, truth = nuclei(brightness)
         assert dice(segment(image).labels, truth, [1]) > 0.9
     other, _ = nuclei([0.2, 0.2, 0.0, 0.0])
-    assert (segment.scores(other).argmax(2) == 1).sum() > 200
+    unlike = segment.scores(other).argmax(2) == 1
+    assert unlike.sum() > 200
     assert not segment(other).labels.any()
+    assert not segment(other).confidence[unlike].any()
 
 
 def test_scribbles_are_enough(segmenter):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Quality: TypeAlias = Literal["fast", "balanced", "best"]
 QUALITIES: tuple[Quality, ...] = get_args(Quality)
 CACHED = 4  # contexts
-PRESENT = 0.5  # of an example's usual confidence: a class of which no pixel reaches it is not in a plane
+PRESENT = 0.5  # of the example's usual confidence: a plane of which no pixel reaches it shows nothing of the kind
 LARGE = 2**22  # pixels of a plane; of a larger one only the closed form is asked, tile by tile
 View: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -130,8 +130,9 @@ class ClosedFormSegmenter:
         if predictor.knows_places and len(self.ids) > 1:
             quality = np.mean([float(guess.quality) for guess in self._guesses])
             self._places = Places.of(shown, float(quality))
-        usual = torch.stack([guess.sureness[0] for guess in self._guesses]).mean(0).tolist()
-        self._present = dict(zip(self.ids, (PRESENT * sure for sure in usual), strict=True))
+        # of several classes a pixel may be unsure which one it shows, but not that it shows one
+        one_kind = self.ids[0] == 0 and (len(self.ids) == 2 or (context.kind == "instance" and len(self.ids) == 3))
+        self._present = PRESENT * _mean([guess.sureness[0, 1] for guess in self._guesses]).item() if one_kind else 0.0
 
     def __call__(self, plane: Plane, /) -> Segmentation:
         large = plane.shape[0] * plane.shape[1] > LARGE
@@ -162,30 +163,32 @@ class ClosedFormSegmenter:
         labels, confidence = np.empty(plane.shape[:2], np.uint32), np.empty(plane.shape[:2], np.float32)
         for tile, scores in self._guesses[0].tiles(self._tensor(plane)):
             labels[tile.area], confidence[tile.area] = scores_to_labels(_last(scores), self.ids)
-        return self._without_absent(labels, confidence), confidence, None
+        if self._nothing(labels, confidence):
+            confidence[labels > 0] = 0
+            labels[:] = 0
+        return labels, confidence, None
 
     def _whole(self, plane: Plane) -> tuple[Labels, NDArray[np.float32], NDArray[np.float32] | None]:
         """Labels and confidence of the mean of all opinions, and, of several, the share that say something else.
 
-        Confidence is that of the looks alone, and 0 where places overrule them: a blurred prior knows no borders.
+        Confidence is that of the looks alone: a blurred prior knows no borders. It is 0 where something else is painted
+        than they say, because of its place or because the plane shows nothing of the kind.
         """
         opinions = self._opinions(plane)
         mean = _mean(opinions)
         looks, confidence = scores_to_labels(_last(mean), self.ids)
-        labels = self._without_absent(*scores_to_labels(_last(self._placed(mean)), self.ids))
+        labels, _ = scores_to_labels(_last(self._placed(mean)), self.ids)
+        if self._nothing(looks, confidence):
+            labels[:] = 0
         confidence = np.where(labels == looks, confidence, np.float32(0))
         if len(opinions) == 1:
             return labels, confidence, None
         others = [scores_to_labels(_last(opinion), self.ids)[0] != labels for opinion in opinions]
         return labels, confidence, np.mean(others, axis=0, dtype=np.float32)
 
-    def _without_absent(self, labels: Labels, confidence: NDArray[np.float32]) -> Labels:
-        """Labels, with background for classes of which no pixel is about as sure as it is in the example."""
-        for i in self.ids[1:] if self.ids[0] == 0 else ():
-            painted = labels == i
-            if painted.any() and confidence[painted].max() < self._present[i]:
-                labels[painted] = 0
-        return labels
+    def _nothing(self, labels: Labels, confidence: NDArray[np.float32]) -> bool:
+        """Whether a plane shows nothing of the one kind that the context shows: no pixel is sure that it does."""
+        return bool(confidence.max(where=labels > 0, initial=0) < self._present)
 
     def _opinions(self, plane: Plane) -> list[Tensor]:
         planes = self._tensor(plane)

@@ -65,8 +65,8 @@ class Guess:
     quality
         (B,), mean Dice of the classes, without background, on held-out pixels of the examples.
     sureness
-        (B, K), how sure of a class it is on held-out pixels of that class: percentile `SURE` of the confidence that
-        `core.palette.scores_to_labels` gives; 0 if there are none.
+        (B, K), how sure of a class it is on held-out pixels of that class that it paints right: percentile `SURE` of
+        the confidence that `core.palette.scores_to_labels` gives; 0 if there are none.
     grids
         Of each example: (B,) cells a side of the chequerboard of its folds.
     see
@@ -264,7 +264,7 @@ def _dice(scores: Tensor, samples: Sequence[Sample], first: int) -> Tensor:
 
 
 def _sureness(scores: Tensor, samples: Sequence[Sample]) -> Tensor:
-    """(B, K) percentile `SURE` of the confidence of held-out scores (B, K, P) on pixels of each class."""
+    """(B, K) percentile `SURE` of the confidence of held-out scores (B, K, P) on pixels of each class, where right."""
     target = torch.cat([s.target for s in samples], 1).mT
     shares = scores.clamp(0, 1)
     best = shares.topk(min(2, shares.shape[1]), dim=1).values

@@ -137,7 +137,8 @@ def tune(
 ) -> Key:
     """Tune a model on annotated slices.
 
-    A part of them is held out: tuning is judged there, and what does not help is not kept (``key.learned`` tells).
+    A part of them is held out: tuning is judged there, and what does not help noticeably (`LEAST_GAIN`) is not kept;
+    ``key.learned`` tells.
 
     Parameters
     ----------
