@@ -164,7 +164,9 @@ def main() -> int:
     parser.add_argument("sets", nargs="*")
     parser.add_argument("--methods", default=",".join(QUICK), help=f"all, or some of {','.join(METHODS)}")
     parser.add_argument("--tuning-steps", type=int, help="tune for so many steps instead of 60 s")
-    parser.add_argument("--json", type=Path, help="write all figures here, after each set")
+    parser.add_argument(
+        "--json", type=Path, help="write all figures here, after each set; sets already there are not run again"
+    )
     parser.add_argument("--markdown", type=Path, help="write the tables here, after each set")
     args = parser.parse_args()
     methods = list(METHODS) if args.methods == "all" else args.methods.split(",")
@@ -173,13 +175,15 @@ def main() -> int:
     if unknown or not folders:
         parser.error(f"no such set or method: {', '.join(sorted(unknown)) or args.data}")
     model = predictor("model")
-    report: dict[str, Any] = {"commit": commit(), "checkpoint": model.digest, "model": model.name, "rows": []}
-    report["volumes"] = []
+    report: dict[str, Any] = {"commit": commit(), "checkpoint": model.digest, "model": model.name, "methods": methods}
+    report["tuning_steps"] = args.tuning_steps
+    report |= _begun(args.json, report)
+    done = {row["dataset"] for row in report["rows"]}
     # while the default predictor is the closed form, its figures need not be made twice
     same = {"model": "guess"} if model.name == "guess" and "guess" in methods else {}
     print(HEADER)
     for folder in folders:
-        if args.sets and folder.name not in args.sets:
+        if folder.name in done or (args.sets and folder.name not in args.sets):
             continue
         report["rows"] += measure_all(folder, sorted(methods, key=METHODS.index), same, args.tuning_steps)
         report["volumes"] += measure_volume(folder, methods, model)
@@ -198,6 +202,15 @@ def main() -> int:
     if failed:
         print("failed:", ", ".join(failed), file=sys.stderr)
     return 1 if failed else 0
+
+
+def _begun(path: Path | None, report: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of ``path`` from an earlier run with the same commit, weights and settings, less sets that failed."""
+    before = json.loads(path.read_text()) if path is not None and path.exists() else {}
+    if any(before.get(name) != value for name, value in report.items()):
+        return {"rows": [], "volumes": []}
+    failed = {row["dataset"] for row in before["rows"] + before["volumes"] if "error" in row}
+    return {name: [row for row in before[name] if row["dataset"] not in failed] for name in ("rows", "volumes")}
 
 
 def commit() -> str:

@@ -123,3 +123,30 @@ def test_stacks_of_objects_are_scored_in_3d_and_others_are_not(quality, tmp_path
     assert rows.keys() == {(name, method) for name in ("volume", "walls") for method in ("model", "rf")}
     assert rows["volume", "model"]["ap50"] == 1
     assert rows["walls", "rf"]["true"] == 2
+
+
+def test_a_run_goes_on_where_it_stopped_unless_something_else_is_asked(quality, tmp_path, monkeypatch):
+    out, data = tmp_path / "out.json", tmp_path / "data"
+    measured = []
+    measure_all = quality.measure_all
+    monkeypatch.setattr(
+        quality, "measure_all", lambda folder, *args: measured.append(folder.name) or measure_all(folder, *args)
+    )
+
+    def run(methods="copy"):
+        measured.clear()
+        monkeypatch.setattr(sys, "argv", ["quality.py", str(data), "--methods", methods, "--json", str(out)])
+        quality.main()
+        return measured
+
+    write_set(data / "first", frames=3)
+    images = write_set(data / "second", frames=3) / "image.tif"
+    images.rename(tmp_path / "lost.tif")
+    assert run() == ["first", "second"]
+    (tmp_path / "lost.tif").rename(images)
+    write_set(data / "third", frames=3)
+    assert run() == ["second", "third"]
+    rows = json.loads(out.read_text())["rows"]
+    assert [(r["dataset"], "error" in r) for r in rows] == [("first", False), ("second", False), ("third", False)]
+    assert run() == []
+    assert run("copy,rf") == ["first", "second", "third"]
