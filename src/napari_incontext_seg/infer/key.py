@@ -50,7 +50,7 @@ class Learned:
     before, after
         Dice on the part of the annotated slices that was held out, untuned and tuned; None if none could be.
     kept
-        Whether tuning helped there noticeably. If not, the key paints as the untuned model does.
+        Whether tuning helped there. If not, the key paints as the untuned model does.
     """
 
     seconds: float
@@ -72,10 +72,7 @@ class Learned:
         if self.before is None or self.after is None:
             return f"no part of the annotated slices could be held out to judge tuning, so nothing was changed ({took})"
         if not self.kept:
-            return (
-                f"tuning did not help noticeably on a held-out part: Dice stays {self.before:.3f}, "
-                f"nothing was changed ({took})"
-            )
+            return f"tuning did not help on a held-out part: Dice stays {self.before:.3f}, nothing was changed ({took})"
         return f"Dice on a held-out part of the annotated slices: {self.before:.3f}, tuned {self.after:.3f} ({took})"
 
 

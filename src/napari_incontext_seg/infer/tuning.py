@@ -16,7 +16,6 @@ from ..errors import InputError
 from .key import Key, Learned
 from .memory import memory_errors
 
-LEAST_GAIN = 0.02  # share of 1 - Dice on what is held out; less may be chance, and is not kept
 Found = TypeVar("Found", covariant=True)
 
 
@@ -116,7 +115,7 @@ def learn(learner: Learner[Found], budget: Budget, looks: int) -> tuple[Found, L
         if over or budget.share(steps) * looks >= looked + 1:
             looked = int(budget.share(steps) * looks)
             score = learner.judge()
-            if score is not None and after is not None and score > max(after, before + LEAST_GAIN * (1 - before)):
+            if score is not None and after is not None and score > after:
                 best, after = learner.found(), score
     if not budget.stopped:
         budget.on_progress(1.0)
@@ -137,8 +136,7 @@ def tune(
 ) -> Key:
     """Tune a model on annotated slices.
 
-    A part of them is held out: tuning is judged there, and what does not help noticeably (`LEAST_GAIN`) is not kept;
-    ``key.learned`` tells.
+    A part of them is held out: tuning is judged there, and what does not help is not kept (``key.learned`` tells).
 
     Parameters
     ----------
