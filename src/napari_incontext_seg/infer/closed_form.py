@@ -61,7 +61,6 @@ class ClosedFormPredictor(ABC):
     name: str
     digest: str
     knows_places = False  # whether it asks where in the plane a class lies
-    learned = 0  # how many of the last features that it sees are learned
 
     def __init__(
         self, device: torch.device | str = "cpu", *, ensemble: Ensemble = "feature", quality: Quality = "balanced"
@@ -202,9 +201,8 @@ class ClosedFormSegmenter:
         return scores if other is None else (scores + other) / 2
 
     def _fitted(self, shown: Sequence[Shown], see: Respond) -> Guess:
-        learned = self.predictor.learned
         effort = {"stages": 1, "waves": WAVES // 2} if self.predictor.quality == "fast" else {}
-        return TILE.attempt(lambda _: fit(shown, background=self.ids[0] == 0, see=see, learned=learned, **effort))
+        return TILE.attempt(lambda _: fit(shown, background=self.ids[0] == 0, see=see, **effort))
 
     def _tensor(self, plane: Plane) -> Tensor:
         channels = self.context.examples[0].image.shape[2]

@@ -34,7 +34,6 @@ from .ridge import WAVES, Lift, Sample, chequerboard, fold_grid
 
 SAMPLES, MIN_SAMPLES = 40_000, 10_000  # pixels fitted of all examples, and at least of each
 CONTEXT_SCALES = (1.36, 2.65, 5.14, 10.0, 20.0)  # px
-LEARNED = 0.5  # how much a difference of a learned feature counts, beside one of a filter's response
 SURE = 90  # percentile of confidence that is called usual
 MAX_CONTEXT = 3  # channels in which the second stage is shown the first guess
 # values of a plane whose responses are held at a time
@@ -148,7 +147,6 @@ def fit(
     background: bool = True,
     samples: int = SAMPLES,
     see: Respond | None = None,
-    learned: int = 0,
     stages: int = 2,
     waves: int = WAVES,
 ) -> Guess:
@@ -166,8 +164,6 @@ def fit(
         Pixels fitted of all examples.
     see
         From standardised planes (B, C, H, W) to the features (B, F, H, W) of their pixels; default: filter responses.
-    learned
-        How many of the last of these features are a network's. They are alike, so each counts `LEARNED` times as much.
     stages
         1: the second stage is not shown the first guess, which takes half the time.
     waves
@@ -179,9 +175,7 @@ def fit(
     centre, spread = _moments(shown[0][0])
     views = [View.of(_adapted(images, centre, spread), see) for images, _, _ in shown]
     seen = [_gathered(view.features, view.tiles, s.index) for view, s in zip(views, drawn, strict=True)]
-    scale = torch.ones(seen[0].shape[2])
-    scale[len(scale) - learned :] = LEARNED
-    first = Lift.fitted(seen[0], waves, scale)
+    first = Lift.fitted(seen[0], waves)
     held_out, weights = _solved(first, seen, drawn)
     mixing = _mixing(weights) if stages > 1 else weights.new_zeros(weights.shape[2], 0)
     # what each fold is shown comes from the other: (B, L, 2 M)
@@ -192,7 +186,7 @@ def fit(
             _gathered(partial(_inside, _context_features, guessed), view.tiles, sample.index) for guessed in folds
         ]
         seen[i] = torch.cat([seen[i], torch.where(sample.fold[..., None] == 0, context[0], context[1])], dim=2)
-    second = Lift.fitted(seen[0], waves, F.pad(scale, (0, seen[0].shape[2] - len(scale)), value=1.0))
+    second = Lift.fitted(seen[0], waves)
     held_out, final = _solved(second, seen, drawn)
     judged = _held_out_scores(second, held_out, seen, drawn)
     bias = torch.zeros_like(final[:, -1])

@@ -50,7 +50,6 @@ class MicroPredictor(ClosedFormPredictor):
     ) -> None:
         self.name, self.digest = name, digest
         super().__init__(device, ensemble=ensemble, quality=quality)
-        self.learned = network.config.features
         self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
         self.opinion = opinion.to(self.device).eval() if opinion is not None else None
         self._alike = partial(MicroPredictor, device=device, ensemble=ensemble, quality=quality)

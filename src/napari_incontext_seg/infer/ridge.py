@@ -110,14 +110,10 @@ class Lift:
     frequencies: Tensor
 
     @classmethod
-    def fitted(cls, features: Tensor, waves: int = WAVES, scale: Tensor | None = None) -> Lift:
-        """Of features (B, N, F), with W = ``waves``. The frequencies are the same on every run and device.
-
-        In the waves a difference of a feature counts as many standard deviations as ``scale`` (F,) says, 1 by default.
-        """
+    def fitted(cls, features: Tensor, waves: int = WAVES) -> Lift:
+        """Of features (B, N, F), with W = ``waves``. The frequencies are the same on every run and device."""
         generator, count = torch.Generator().manual_seed(0), features.shape[2]
-        scale = torch.ones(count) if scale is None else scale
-        frequencies = torch.randn(count, waves, generator=generator) * (scale / scale.norm())[:, None]
+        frequencies = torch.randn(count, waves, generator=generator) / math.sqrt(count)
         phases = 2 * math.pi * torch.rand(1, waves, generator=generator)
         deviation, mean = torch.std_mean(features, 1, keepdim=True, correction=0)
         return cls(mean, deviation + 1e-4, torch.cat([frequencies, phases]).to(features))
