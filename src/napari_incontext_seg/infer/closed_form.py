@@ -131,7 +131,7 @@ class ClosedFormSegmenter:
             self._places = Places.of(shown, float(quality))
         # of several classes a pixel may be unsure which one it shows, but not that it shows one
         one_kind = self.ids[0] == 0 and (len(self.ids) == 2 or (context.kind == "instance" and len(self.ids) == 3))
-        self._present = PRESENT * _mean([guess.sureness[0, 1] for guess in self._guesses]).item() if one_kind else 0.0
+        self._present = PRESENT * _mean([guess.sureness for guess in self._guesses]).item() if one_kind else 0.0
 
     def __call__(self, plane: Plane, /) -> Segmentation:
         large = plane.shape[0] * plane.shape[1] > LARGE

@@ -64,8 +64,8 @@ class Guess:
     quality
         (B,), mean Dice of the classes, without background, on held-out pixels of the examples.
     sureness
-        (B, K), how sure of a class it is on held-out pixels of that class that it paints right: percentile `SURE` of
-        the confidence that `core.palette.scores_to_labels` gives; 0 if there are none.
+        (B,), how sure it is where it is right on held-out pixels, without background: percentile `SURE` of the
+        confidence that `core.palette.scores_to_labels` gives; 0 if it is right nowhere.
     grids
         Of each example: (B,) cells a side of the chequerboard of its folds.
     see
@@ -193,14 +193,14 @@ def fit(
     if background and bias.shape[1] > 1:
         bias[:, 1:] = _bias(judged, drawn)[:, 1:]
     judged = judged + bias[..., None]
-    quality = _dice(judged, drawn, first=1 if background else 0)
+    first_class = 1 if background else 0
     grids = tuple(
         fold_grid(d.index, d.target.mT, (images.shape[2], images.shape[3]))
         for d, (images, _, _) in zip(drawn, shown, strict=True)
     )
     return Guess(
-        centre, spread, first, second, weights @ mixing, final, bias[..., None], crossed, held_out, quality,
-        _sureness(judged, drawn), grids, see,
+        centre, spread, first, second, weights @ mixing, final, bias[..., None], crossed, held_out,
+        _dice(judged, drawn, first_class), _sureness(judged, drawn, first_class), grids, see,
     )  # fmt: skip
 
 
@@ -257,17 +257,14 @@ def _dice(scores: Tensor, samples: Sequence[Sample], first: int) -> Tensor:
     return (2 * (found * target).sum(2) / sizes.clamp_min(1e-6))[:, first:].mean(1)
 
 
-def _sureness(scores: Tensor, samples: Sequence[Sample]) -> Tensor:
-    """(B, K) percentile `SURE` of the confidence of held-out scores (B, K, P) on pixels of each class, where right."""
-    target = torch.cat([s.target for s in samples], 1).mT
+def _sureness(scores: Tensor, samples: Sequence[Sample], first: int) -> Tensor:
+    """(B,) percentile `SURE` of confidence where held-out scores (B, K, P) rightly say a class from ``first`` on."""
+    target, found = torch.cat([s.target for s in samples], 1).mT, scores.argmax(1, keepdim=True)
     shares = scores.clamp(0, 1)
     best = shares.topk(min(2, shares.shape[1]), dim=1).values
     confidence = (best[:, 0] - best[:, -1]) / shares.sum(1).clamp_min(1e-12)
-    right = (target > 0) & (F.one_hot(scores.argmax(1), scores.shape[1]).mT > 0)
-    count = right.sum(2)
-    ordered = torch.where(right, confidence[:, None], -1.0).sort(dim=2, descending=True).values
-    place = ((1 - SURE / 100) * (count - 1).clamp_min(0)).long()
-    return ordered.gather(2, place[..., None])[..., 0].clamp_min(0)
+    right = (target.gather(1, found) > 0) & (found >= first)
+    return confidence.masked_fill(~right[:, 0], math.nan).nanquantile(SURE / 100, dim=1).nan_to_num(0.0)
 
 
 def _bias(scores: Tensor, samples: Sequence[Sample]) -> Tensor:
