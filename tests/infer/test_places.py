@@ -47,6 +47,15 @@ def test_things_that_lie_elsewhere_are_left_to_their_looks() -> None:
     assert torch.equal(places(example).added(query), query)
 
 
+@pytest.mark.parametrize("by", [(0, 0), (0, 14), (-14, 4)])
+def test_places_follow_what_has_moved_a_little(by: tuple[int, int]) -> None:
+    """Of two neighbours that look alike, each is found where both have moved to, even to where the other was."""
+    example, query = (discs([(60 + y, 44 + x), (60 + y, 72 + x)], 12) for y, x in ((0, 0), by))
+    alike = torch.cat([query[:, :1], query[:, 1:].sum(1, keepdim=True).expand(-1, 2, -1, -1) / 2], 1)
+    found, truth = places(example).added(alike).argmax(1), query.argmax(1)
+    assert (found == truth)[truth > 0].float().mean() > 0.95
+
+
 def test_the_better_things_fit_the_more_places_count_up_to_a_limit() -> None:
     here = discs([(60, 60)])
     changes = [(places(discs([(60 + by, 60)])).added(here) - here).abs().amax().item() for by in (0, 40)]
@@ -71,6 +80,17 @@ def test_confidence_is_that_of_the_looks_and_nothing_where_places_overrule_them(
     overruled = with_places.labels != by_looks.labels
     assert 0 < overruled.mean() < 0.2
     np.testing.assert_array_equal(with_places.confidence, np.where(overruled, 0, by_looks.confidence))
+
+
+def test_places_bring_nothing_where_looks_find_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = discs([(60, 30), (70, 95)])
+    labels = classes.argmax(1)[0].numpy().astype(np.uint32)
+    image = np.random.default_rng(0).normal(0.3 + 0.4 * (labels > 0), 0.1).clip(0, 1).astype(np.float32)[..., None]
+    segmenter = made().bind(Context((Example(image, labels),)))
+    faint = torch.cat([0.5 + 0.4 * classes[:, :1], 0.4 * classes[:, 1:]], 1)
+    monkeypatch.setattr(segmenter, "_opinions", lambda _: [faint])
+    assert segmenter.scores(image).argmax(2).any()
+    assert not segmenter(image).labels.any()
 
 
 def test_what_an_example_does_not_show_or_tell_has_no_place() -> None:

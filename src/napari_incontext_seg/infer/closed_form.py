@@ -186,8 +186,8 @@ class ClosedFormSegmenter:
         return labels, confidence, np.mean(others, axis=0, dtype=np.float32)
 
     def _nothing(self, labels: Labels, confidence: NDArray[np.float32]) -> bool:
-        """Whether a plane shows nothing of the one kind that the context shows: no pixel is sure that it does."""
-        return bool(confidence.max(where=labels > 0, initial=0) < self._present)
+        """Whether no pixel, of one kind no sure one, says that a plane shows anything of what the context shows."""
+        return bool(confidence.max(where=labels > 0, initial=0) <= self._present)
 
     def _opinions(self, plane: Plane) -> list[Tensor]:
         planes = self._tensor(plane)
