@@ -63,9 +63,9 @@ class Places:
         """Scores (1, K, Y, X) with what the places say, where they say anything."""
         classes = F.adaptive_avg_pool2d((SHARPNESS * scores).softmax(1), GRID)
         fits = _fits(classes, self.priors)
-        example = int(fits.flatten(1).amax(1).argmax())
-        here, shifted = float(fits[:, REACH, REACH].max()), float(fits[example].max())
-        share = self.weight * min(max(here / SURE, shifted - FAR), 1.0)
+        shares = torch.maximum(fits[:, REACH, REACH] / SURE, fits.flatten(1).amax(1) - FAR)
+        example = int(shares.argmax())
+        share = self.weight * min(float(shares[example]), 1.0)
         if not share > 0:
             return scores
         prior = _shifted(self.priors[example, None], _middle(fits[example]))
