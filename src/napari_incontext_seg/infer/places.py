@@ -1,11 +1,11 @@
 """`Places`: where in the plane a class lies, if that is the same in the example and in the query.
 
-Neighbouring slices, frames of a steady camera and organs in a field of view have their things at about the same place;
+Neighbouring slices, frames of a steady camera and organs in a field of view have their things at the same place;
 scattered cells do not, and which of the two a query is, it shows itself: what was painted from its looks is laid over
-the example's labels, and over the same labels shifted by every possible vector. Only if it fits better unshifted than
-shifted at random, or far better shifted a little, do places count, the more so the better it fits. Then the blurred
-labels of the example, moved to where they fit best, are a prior that is multiplied to what the looks say. Where looks
-alone do well, as they show on held-out pixels of the example, places have little to add but blur, and count less.
+the example's labels, and over the same labels shifted by every possible vector. Only if it fits better unshifted
+than shifted at random do places count, the more so the better it fits. Then the blurred labels of the example are a
+prior that is multiplied to what the looks say. Where looks alone do well, as they show on held-out pixels of the
+example, places have little to add but blur, and count less.
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ GRID = 64  # cells a side: places need no pixels
 BLUR = 0.04  # of the plane's side: how far things may have moved
 DOUBT = 0.02  # that a class is anywhere as likely as on average
 SHARPNESS = 6.0  # from scores to the logarithm of probabilities
-SURE = 2.0  # standard deviations above a random shift at which unshifted places count in full
-FAR = 2.5  # standard deviations from which shifted places count, whatever unshifted ones do; one more, and in full
-REACH = GRID // 8  # cells that places are shifted at most
-PEAK = 20.0  # a shift that fits worse by a tenth of a standard deviation counts exp(-2)
+SURE = 2.0  # standard deviations above a random shift at which places count in full
 HARD = 0.6  # Dice of the looks on held-out pixels at which places count in full; at 1 they do not count
 
 
@@ -63,13 +60,12 @@ class Places:
         """Scores (1, K, Y, X) with what the places say, where they say anything."""
         classes = F.adaptive_avg_pool2d((SHARPNESS * scores).softmax(1), GRID)
         fits = _fits(classes, self.priors)
-        shares = torch.maximum(fits[:, REACH, REACH] / SURE, fits.flatten(1).amax(1) - FAR)
-        example = int(shares.argmax())
-        share = self.weight * min(float(shares[example]), 1.0)
+        best = int(fits.argmax())
+        share = self.weight * min(float(fits[best] / SURE), 1.0)
         if not share > 0:
             return scores
-        prior = _shifted(self.priors[example, None], _middle(fits[example]))
-        return scores + F.interpolate(prior, size=scores.shape[2:], mode="bilinear") * (share / SHARPNESS)
+        prior = F.interpolate(self.priors[best, None], size=scores.shape[2:], mode="bilinear")
+        return scores + prior * (share / SHARPNESS)
 
 
 def _prior(targets: Tensor, valid: Tensor) -> Tensor:
@@ -84,28 +80,13 @@ def _prior(targets: Tensor, valid: Tensor) -> Tensor:
 
 
 def _fits(classes: Tensor, priors: Tensor) -> Tensor:
-    """How well classes (1, K, GRID, GRID) fit each of E priors, by shift: (E, 2 REACH + 1, 2 REACH + 1).
+    """How well classes (1, K, GRID, GRID) fit each of E priors (E,): in standard deviations over all shifts.
 
-    In standard deviations over all shifts. Rare classes count as the root of their size.
+    Rare classes count as the root of their size.
     """
     share = classes.mean((2, 3), keepdim=True)
     weighted = (classes - share) / (share + 1e-3).sqrt()
-    spectrum = (torch.fft.rfft2(priors).conj() * torch.fft.rfft2(weighted)).sum(1)
+    spectrum = (torch.fft.rfft2(weighted).conj() * torch.fft.rfft2(priors)).sum(1)
     by_shift = torch.fft.irfft2(spectrum, s=(GRID, GRID))
-    steps = torch.arange(-REACH, REACH + 1, device=priors.device)
-    fits: Tensor = by_shift[:, steps[:, None], steps] / by_shift.flatten(1).std(1).clamp_min(1e-9)[:, None, None]
+    fits: Tensor = by_shift[:, 0, 0] / by_shift.flatten(1).std(1).clamp_min(1e-9)
     return fits
-
-
-def _middle(fits: Tensor) -> tuple[int, int]:
-    """Cells down and right by which it fits best: the middle, where it fits as well along a line."""
-    weights = (PEAK * fits).flatten().softmax(0).view_as(fits)
-    steps = torch.arange(-REACH, REACH + 1.0, device=fits.device)
-    return round(float(weights.sum(1) @ steps)), round(float(weights.sum(0) @ steps))
-
-
-def _shifted(prior: Tensor, by: tuple[int, int]) -> Tensor:
-    """A prior (1, K, GRID, GRID) moved by cells; what comes in is what was at the edge."""
-    cells = torch.arange(GRID, device=prior.device)
-    y, x = ((cells - step).clamp(0, GRID - 1) for step in by)
-    return prior[..., y[:, None], x]
