@@ -73,13 +73,16 @@ def test_confidence_is_that_of_the_looks_and_nothing_where_places_overrule_them(
     np.testing.assert_array_equal(with_places.confidence, np.where(overruled, 0, by_looks.confidence))
 
 
-def test_places_bring_nothing_where_looks_find_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tuned", [False, True])
+def test_where_the_closed_form_finds_nothing_places_and_a_tuned_network_bring_nothing(
+    tuned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     classes = discs([(60, 30), (70, 95)])
     labels = classes.argmax(1)[0].numpy().astype(np.uint32)
     image = np.random.default_rng(0).normal(0.3 + 0.4 * (labels > 0), 0.1).clip(0, 1).astype(np.float32)[..., None]
     segmenter = made().bind(Context((Example(image, labels),)))
     faint = torch.cat([0.5 + 0.4 * classes[:, :1], 0.4 * classes[:, 1:]], 1)
-    monkeypatch.setattr(segmenter, "_opinions", lambda _: [faint])
+    monkeypatch.setattr(segmenter, "_opinions", lambda _: ([faint], [classes if tuned else faint]))
     assert segmenter.scores(image).argmax(2).any()
     assert not segmenter(image).labels.any()
 

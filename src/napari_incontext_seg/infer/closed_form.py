@@ -151,7 +151,8 @@ class ClosedFormSegmenter:
 
     def scores(self, plane: Plane) -> NDArray[np.float32]:
         """Scores (Y, X, K) of the classes `ids`, about [0, 1], averaged over examples and views."""
-        return _last(self._placed(_mean(self._opinions(plane))))
+        _, opinions = self._opinions(plane)
+        return _last(self._placed(_mean(opinions)))
 
     @property
     def _several(self) -> bool:
@@ -162,7 +163,7 @@ class ClosedFormSegmenter:
         labels, confidence = np.empty(plane.shape[:2], np.uint32), np.empty(plane.shape[:2], np.float32)
         for tile, scores in self._guesses[0].tiles(self._tensor(plane)):
             labels[tile.area], confidence[tile.area] = scores_to_labels(_last(scores), self.ids)
-        if self._nothing(labels, confidence):
+        if not self._shows(labels, confidence):
             confidence[labels > 0] = 0
             labels[:] = 0
         return labels, confidence, None
@@ -173,11 +174,12 @@ class ClosedFormSegmenter:
         Confidence is that of the looks alone: a blurred prior knows no borders. It is 0 where something else is painted
         than they say, because of its place or because the plane shows nothing of the kind.
         """
-        opinions = self._opinions(plane)
+        closed_form, opinions = self._opinions(plane)
         mean = _mean(opinions)
         looks, confidence = scores_to_labels(_last(mean), self.ids)
         labels, _ = scores_to_labels(_last(self._placed(mean)), self.ids)
-        if self._nothing(looks, confidence):
+        # a tuned network is always sure of something: only the closed form knows how sure it is of the example
+        if not self._shows(*scores_to_labels(_last(_mean(closed_form)), self.ids)):
             labels[:] = 0
         confidence = np.where(labels == looks, confidence, np.float32(0))
         if len(opinions) == 1:
@@ -185,20 +187,23 @@ class ClosedFormSegmenter:
         others = [scores_to_labels(_last(opinion), self.ids)[0] != labels for opinion in opinions]
         return labels, confidence, np.mean(others, axis=0, dtype=np.float32)
 
-    def _nothing(self, labels: Labels, confidence: NDArray[np.float32]) -> bool:
-        """Whether no pixel, of one kind no sure one, says that a plane shows anything of what the context shows."""
-        return bool(confidence.max(where=labels > 0, initial=0) <= self._present)
+    def _shows(self, labels: Labels, confidence: NDArray[np.float32]) -> bool:
+        """Whether a pixel, of one kind a sure one, says that a plane shows anything of what the context shows."""
+        return bool(confidence.max(where=labels > 0, initial=0) > self._present)
 
-    def _opinions(self, plane: Plane) -> list[Tensor]:
+    def _opinions(self, plane: Plane) -> tuple[list[Tensor], list[Tensor]]:
+        """Scores (1, K, Y, X) of each guess and view: the closed form's, and the same with the second opinion."""
         planes = self._tensor(plane)
-        return [view(self._asked(guess, view(planes))) for guess in self._guesses for view in self._views]
+        closed_form, joined = [], []
+        for guess in self._guesses:
+            for view in self._views:
+                scores, other = guess.paint(view(planes)), self.predictor.second_opinion(guess, view(planes), self.ids)
+                closed_form.append(view(scores))
+                joined.append(view(scores if other is None else (scores + other) / 2))
+        return closed_form, joined
 
     def _placed(self, scores: Tensor) -> Tensor:
         return scores if self._places is None else self._places.added(scores)
-
-    def _asked(self, guess: Guess, planes: Tensor) -> Tensor:
-        scores, other = guess.paint(planes), self.predictor.second_opinion(guess, planes, self.ids)
-        return scores if other is None else (scores + other) / 2
 
     def _fitted(self, shown: Sequence[Shown], see: Respond) -> Guess:
         effort = {"stages": 1, "waves": WAVES // 2} if self.predictor.quality == "fast" else {}
