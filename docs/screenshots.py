@@ -19,10 +19,11 @@ import numpy as np
 from napari._qt.dialogs.qt_notification import NapariQtNotification
 from PIL import Image
 from qtpy.QtCore import QEventLoop, Qt, QTimer
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QAbstractButton, QApplication, QWidget
 
 from napari_incontext_seg._napari.controls import Fold
 from napari_incontext_seg._napari.dock import InContextDock
+from napari_incontext_seg._napari.tracks_dock import TracksDock
 
 IMAGES = Path(__file__).with_name("images")
 PLUGIN = "napari-incontext-seg"
@@ -38,12 +39,12 @@ def wait(ms: int) -> None:
     loop.exec()
 
 
-def run(dock: InContextDock) -> None:
-    """Press Run, and wait for the end."""
+def run(dock: InContextDock | TracksDock, button: QAbstractButton) -> None:
+    """Press ``button``, and wait for the end of the run that it starts."""
     loop, ended = QEventLoop(), list[str]()
     dock.bench.job.ended.connect(lambda outcome: (ended.append(outcome), loop.quit()))
     QTimer.singleShot(PATIENCE, loop.quit)
-    dock.propagate.run.click()
+    button.click()
     loop.exec()
     if ended != ["done"]:
         raise SystemExit(f"the run did not end well: {ended or 'too slow'}")
@@ -106,7 +107,7 @@ def picture_ovule() -> None:
     dock.collecting.set_classes({1: "cell wall"}, {1: WALL}, None)
     truth = viewer.layers["ovule truth"].data
     annotate(viewer, dock, 27, truth[27])
-    run(dock)
+    run(dock, dock.propagate.run)
     for position in (13, 14, 16, 17):
         viewer.dims.set_current_step(0, position)
         dock.reviewing.verify()
@@ -133,7 +134,7 @@ def picture_disagreement() -> None:
     annotate(viewer, dock, 28, viewer.layers["ovule truth"].data[28])
     dock.propagate.quality.setCurrentIndex(dock.propagate.quality.findData("fast"))
     dock.propagate.ensemble.setCurrentIndex(dock.propagate.ensemble.findData("none"))
-    run(dock)
+    run(dock, dock.propagate.run)
     viewer.dims.set_current_step(0, 22)
     fold(dock, "review")
     dock.review.disagreement.setChecked(True)
@@ -145,7 +146,7 @@ def picture_nuclei() -> None:
     """Another sample, painted."""
     viewer, dock = opened("nuclei")
     dock.examples.add.click()
-    run(dock)
+    run(dock, dock.propagate.run)
     viewer.dims.set_current_step(0, 19)
     fold(dock, "examples", "propagate")
     save(window_of(viewer), "nuclei")
@@ -190,13 +191,7 @@ def picture_tracks() -> None:
     viewer.window.show()
     wait(500)
     viewer.reset_view()
-    loop, ended = QEventLoop(), list[str]()
-    dock.bench.job.ended.connect(lambda outcome: (ended.append(outcome), loop.quit()))
-    QTimer.singleShot(PATIENCE, loop.quit)
-    dock.tracking.run.click()
-    loop.exec()
-    if ended != ["done"]:
-        raise SystemExit(f"tracking did not end well: {ended or 'too slow'}")
+    run(dock, dock.tracking.run)
     dock.lineage.which.setCurrentIndex(dock.lineage.which.findData("divided"))
     dock.table.view.sortByColumn(7, Qt.SortOrder.AscendingOrder)
     wait(500)

@@ -75,6 +75,20 @@ def track(dock, qtbot):
 
 
 @pytest.fixture
+def held_up(monkeypatch):
+    """Runs find nothing: the first event says that one has begun, the second lets it go on."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    def slow(*_):
+        reached.set()
+        assert go_on.wait(10)
+        return tracks_run.Steps()
+
+    monkeypatch.setattr(tracks_run, "track", slow)
+    return reached, go_on
+
+
+@pytest.fixture
 def desk(viewer, qtbot):
     """A dock beside a movie, not tracked yet."""
     labels = movie()
@@ -203,15 +217,8 @@ def test_it_can_be_stopped_and_nothing_changes(desk, viewer, qtbot, monkeypatch)
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_nobody_paints_in_labels_that_a_run_replaces(tracked, viewer, qtbot, monkeypatch, closed):
-    reached, go_on = threading.Event(), threading.Event()
-
-    def slow(*_):
-        reached.set()
-        assert go_on.wait(10)
-        return tracks_run.Steps()
-
-    monkeypatch.setattr(tracks_run, "track", slow)
+def test_nobody_paints_in_labels_that_a_run_replaces(tracked, viewer, qtbot, held_up, closed):
+    reached, go_on = held_up
     layer = tracked.bench.outcome.labels
     tracked.tracking.run.click()
     assert reached.wait(10)
@@ -744,15 +751,8 @@ def test_data_of_another_size_ends_the_work(tracked, viewer, notes):
     assert "another size" in str(notes)
 
 
-def test_the_source_is_removed_while_it_is_tracked(desk, viewer, qtbot, monkeypatch, notes):
-    reached, go_on = threading.Event(), threading.Event()
-
-    def slow(*_):
-        reached.set()
-        assert go_on.wait(10)
-        return tracks_run.Steps()
-
-    monkeypatch.setattr(tracks_run, "track", slow)
+def test_the_source_is_removed_while_it_is_tracked(desk, viewer, qtbot, held_up, notes):
+    reached, go_on = held_up
     desk.tracking.run.click()
     assert reached.wait(10)
     viewer.layers.remove("cells")
@@ -762,15 +762,8 @@ def test_the_source_is_removed_while_it_is_tracked(desk, viewer, qtbot, monkeypa
     assert "cells is gone" in str(notes)
 
 
-def test_the_dock_is_closed_during_a_run(viewer, qtbot, monkeypatch):
-    reached, go_on = threading.Event(), threading.Event()
-
-    def slow(*_):
-        reached.set()
-        assert go_on.wait(10)
-        return tracks_run.Steps()
-
-    monkeypatch.setattr(tracks_run, "track", slow)
+def test_the_dock_is_closed_during_a_run(viewer, qtbot, held_up):
+    reached, go_on = held_up
     viewer.add_labels(movie(), name="cells")
     dock = dock_on(viewer)
     dock.tracking.run.click()
