@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
@@ -353,14 +354,29 @@ def test_while_a_brush_is_down_no_slice_is_written(desk, viewer, qtbot):
     labels = desk.bench.planes.layer
     labels.mode = "paint"
     ours = next(call for call in labels.mouse_drag_callbacks if "napari_incontext_seg" in call.__module__)
-    stroke = ours(labels, None)
+    event = SimpleNamespace(type="mouse_press")
+    stroke = ours(labels, event)
     next(stroke)  # the button is pressed
+    event.type = "mouse_move"
+    for _ in range(3):
+        next(stroke)
     desk.bench.run(desk.propagate.settings(), ThresholdPredictor())
     qtbot.wait(200)
     assert painted(desk) == [4]
+    event.type = "mouse_release"
     with qtbot.waitSignal(desk.bench.job.ended, timeout=5000):
-        next(stroke, None)  # and released
+        next(stroke, None)
     assert len(painted(desk)) == 9
+
+
+def test_a_layer_added_while_the_axes_are_turned_leaves_the_work_alone(desk, viewer):
+    desk.collecting.add_slice()
+    project = desk.bench.project
+    viewer.add_image(np.zeros((2, 3, 64, 64), np.uint8), name="another")
+    viewer.dims.roll()
+    viewer.dims.roll()
+    viewer.add_points()
+    assert desk.bench.project is project
 
 
 def test_a_run_in_3d_is_drawn_at_its_end(desk, viewer, qtbot):

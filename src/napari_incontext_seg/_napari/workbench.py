@@ -87,7 +87,7 @@ class Workbench(QObject):
     def fitting_labels(self, image: Image) -> list[Labels]:
         """The labels layers that are as large as an image; hidden ones come last."""
         with suppress(InputError):
-            view = self.view_of(image)
+            view = self.view if self.view is not None and self.view.layer is image else self.view_of(image)
             found = [
                 layer for layer in self.viewer.layers
                 if isinstance(layer, Labels) and "incontext" not in layer.metadata and fits(layer, view)
@@ -289,12 +289,14 @@ class Workbench(QObject):
             self._edited.add(position)
             self._settle.start()
 
-    def _on_drag(self, layer: Labels, _: Any) -> Iterator[None]:
+    def _on_drag(self, layer: Labels, event: Any) -> Iterator[None]:
         """While a brush is down the model's slices wait: they must not write over a stroke that is not told of yet."""
         if layer.mode in ("pan_zoom", "transform"):
             return
         self.job.hold(True)
         yield
+        while event.type == "mouse_move":  # napari goes on with this at every move, and at last at the release
+            yield
         QTimer.singleShot(0, partial(self.job.hold, False))  # after napari has told of the stroke
 
     def _on_moved(self, _: Any = None) -> None:
