@@ -192,6 +192,21 @@ def test_a_single_annotated_pixel_is_an_example():
     assert (GuessPredictor().bind(Context((example,)))(example.image).labels == 9).all()
 
 
+def one_spot(row, column, size=512):
+    y, x = np.mgrid[:size, :size]
+    labels = ((y - row) ** 2 + (x - column) ** 2 <= 9).astype(np.uint32)
+    noise = np.random.default_rng(row).normal(0, 0.03, labels.shape)
+    return (0.3 + 0.3 * labels + noise).astype(np.float32)[..., None], labels
+
+
+@pytest.mark.parametrize("centre", [(256, 256), (260, 260)])
+def test_one_small_object_is_an_example_wherever_it_lies(centre):
+    """The second is wholly in one cell of all but the finest chequerboards."""
+    plane, truth = one_spot(200, 300)
+    painted = GuessPredictor().bind(Context((Example(*one_spot(*centre)),), "semantic"))(plane).labels
+    assert dice(painted, truth, [1]) > 0.7
+
+
 def test_channels_must_match(segmenter):
     with pytest.raises(InputError, match=r"the examples have 1 channel\(s\), the image 3"):
         segmenter(cells(1, channels=3)[0])

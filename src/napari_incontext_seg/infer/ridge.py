@@ -17,7 +17,7 @@ from torch import Tensor
 
 WAVES = 512  # random Fourier features
 RIDGE = 0.02  # a pixel
-FOLD_GRIDS = (4, 8, 16, 32, 64)  # cells a side of the chequerboard that makes the two folds
+FOLD_GRIDS = (4, 8, 16, 32, 64, 128, 256, 512)  # cells a side of the chequerboard that makes the two folds
 BLOCK = {"cpu": 2**13}  # pixels whose Fourier features are held at a time: few enough for the cache
 
 
