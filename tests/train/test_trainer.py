@@ -110,6 +110,15 @@ def test_a_run_by_the_clock_ends_when_its_seconds_have_passed_in_all_pieces(tmp_
     assert train(by_clock, tmp_path, CPU, resume=True, say=quiet) == first
 
 
+def test_a_run_that_is_asked_to_stop_is_saved_and_can_go_on(finished: Path, tmp_path: Path) -> None:
+    rarely_saved = replace(TINY, report=replace(TINY.report, save_steps=100))
+    assert train(rarely_saved, tmp_path, CPU, say=quiet, should_stop=iter([False, False, True]).__next__).step == 2
+    assert [state.name for state in find_states(tmp_path)] == ["state-0000002"]
+    assert train(rarely_saved, tmp_path, CPU, resume=True, say=quiet).step == 4
+    pairs = zip(restored(TINY, finished), restored(TINY, tmp_path), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
 # -- state --------------------------------------------------------------------------------------------------------
 def copied(finished: Path, folder: Path) -> Path:
     """A copy of the state, to be harmed; returns its folder."""

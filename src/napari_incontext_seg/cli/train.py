@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from .stopping import gentle_stop
+
 
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to train, as in configs/micro.toml.")],
@@ -23,12 +25,14 @@ def train(
     from ..train.loop import train as train_network
 
     settings = read_config(config)
-    train_network(
-        settings,
-        out,
-        resolve_device(device),
-        start=start,
-        resume=resume,
-        seconds=seconds,
-        say=lambda line: print(line, flush=True),
-    )
+    with gentle_stop() as should_stop:
+        train_network(
+            settings,
+            out,
+            resolve_device(device),
+            start=start,
+            resume=resume,
+            seconds=seconds,
+            say=lambda line: print(line, flush=True),
+            should_stop=should_stop,
+        )

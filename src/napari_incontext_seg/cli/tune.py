@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +30,7 @@ from .options import (
 )
 from .progress import progress_bar
 from .shown import show_collection, show_stack
+from .stopping import gentle_stop
 
 if TYPE_CHECKING:
     from ..core.types import Context, Predictor
@@ -165,25 +162,3 @@ def read_key(
     if kind not in ("auto", known.kind):
         raise InputError(f"the key paints labels of kind {known.kind}: leave out --kind {kind}.")
     return known
-
-
-@contextmanager
-def gentle_stop() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C was pressed; pressed again it interrupts as usual."""
-    asked = False
-
-    def ask(*_: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        print("stopping after this step (Ctrl-C again: at once, and nothing is kept)", file=sys.stderr)
-
-    if threading.current_thread() is not threading.main_thread():  # only there are signals handled
-        yield lambda: False
-        return
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)

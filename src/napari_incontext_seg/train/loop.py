@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +151,7 @@ def train(
     resume: bool = False,
     seconds: float = math.inf,
     say: Say = print,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Progress:
     """Train a network, or go on with it. ``folder`` gets the run's state, its log, and the weights as float16.
 
@@ -163,6 +165,8 @@ def train(
         Stop after so many; the run can be resumed.
     say
         Gets each line for people.
+    should_stop
+        Asked after every step; once it says so, the run is saved and ends, and can be resumed.
 
     Raises
     ------
@@ -188,18 +192,18 @@ def train(
     parameters = sum(p.numel() for p in run.network.parameters())
     say(f"{parameters / 1e6:.2f} million parameters on {device}; from step {run.progress.step}")
     log = Log(folder / LOG, run.progress.step, say)
-    _loop(run, folder, log, started, started + seconds)
+    _loop(run, folder, log, started, lambda: should_stop() or time.monotonic() >= started + seconds)
     save_model(run.shipped, folder / WEIGHTS, half=True)
     say(f"{'finished' if run.done else 'stopped'} at step {run.progress.step}; weights in {folder / WEIGHTS}")
     return run.progress
 
 
-def _loop(run: Run, folder: Path, log: Log, started: float, deadline: float) -> None:
+def _loop(run: Run, folder: Path, log: Log, started: float, over: Callable[[], bool]) -> None:
     report, before = run.config.report, run.progress.seconds
     validation = run.validation()
     recent: list[Tensor] = []
     last_log = last_validation = time.monotonic()
-    while not run.done and time.monotonic() < deadline:
+    while not run.done and not over():
         recent.append(run.step())
         now, step = time.monotonic(), run.progress.step
         run.progress = Progress(step, before + now - started)
