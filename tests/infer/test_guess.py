@@ -109,6 +109,56 @@ def test_a_plane_without_anything_like_the_example_stays_empty(large, monkeypatc
     assert not segment(other).confidence[unlike].any()
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_a_plane_without_content_stays_empty_also_where_dark_things_were_shown(large, monkeypatch):
+    image, labels = cells(0)
+    segment = GuessPredictor().bind(Context((Example(1 - image, (labels > 0).astype(np.uint32)),)))
+    if large:
+        monkeypatch.setattr(closed_form, "LARGE", 0)
+    assert segment(1 - image).labels.any()
+    for value in (0, 0.3, 1):
+        padding = segment(np.full((40, 60, 1), value, np.float32))
+        assert not padding.labels.any()
+        assert not padding.confidence.any()
+
+
+def spots(seed):
+    """Discs on a ground of nothing at all, as in a masked or thresholded image."""
+    y, x = np.mgrid[:200, :200]
+    labels = np.zeros((200, 200), np.uint32)
+    for row, column in np.random.default_rng(seed).integers(10, 190, (14, 2)):
+        labels[(y - row) ** 2 + (x - column) ** 2 < 60] = 1
+    return (0.9 * labels).astype(np.float32)[..., None], labels
+
+
+@pytest.mark.parametrize("quality", ["balanced", "fast"])
+@pytest.mark.parametrize("blank", [0, 1])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_blank_example_shows_background_wherever_it_stands(blank, quality, value):
+    plane, truth = spots(1)
+    shown = [Example(*spots(0))]
+    shown.insert(blank, Example(np.full_like(plane, value), np.zeros_like(truth)))
+    painted = GuessPredictor(quality=quality).bind(Context(tuple(shown)))(plane)
+    assert dice(painted.labels, truth, [1]) > 0.9
+
+
+def test_examples_of_nothing_do_not_outvote_those_that_show_something():
+    plane, truth = cells(1)
+    nothing = [np.random.default_rng(s).normal(0.3, 0.04, plane.shape).astype(np.float32) for s in range(3)]
+    shown = [Example(image, np.zeros_like(truth)) for image in nothing] + [Example(*cells(0)), Example(*cells(2))]
+    segment = GuessPredictor(ensemble="none").bind(Context(tuple(shown)))
+    painted = segment(plane)
+    assert dice(painted.labels, truth, [PLAIN, STRIPED]) > 0.9
+    assert painted.disagreement is not None
+    assert not segment(nothing[0]).labels.any()
+
+
+def test_many_large_examples_are_seen_twice_rather_than_kept(segmenter, monkeypatch):
+    plane, _ = cells(1)
+    monkeypatch.setattr(guess, "KEPT", 0)
+    np.testing.assert_allclose(GuessPredictor().bind(context(0)).scores(plane), segmenter.scores(plane), atol=1e-5)
+
+
 def test_scribbles_are_enough(segmenter):
     image, labels = cells(0)
     valid = np.zeros(labels.shape, bool)

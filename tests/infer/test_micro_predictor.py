@@ -10,7 +10,7 @@ from test_guess import PLAIN, STRIPED, cells
 from napari_incontext_seg.core.metrics import dice
 from napari_incontext_seg.core.types import Context, Example, Predictor
 from napari_incontext_seg.errors import InputError, ModelError
-from napari_incontext_seg.infer import guess
+from napari_incontext_seg.infer import closed_form, guess
 from napari_incontext_seg.infer.closed_form import ClosedFormSegmenter
 from napari_incontext_seg.infer.micro import MicroPredictor
 from napari_incontext_seg.infer.micro_tuning import TunedNetwork
@@ -116,6 +116,18 @@ def test_large_planes_are_painted_in_tiles(segmenter: ClosedFormSegmenter, monke
     # not the same to the last pixel: a network that sees far sees less in a tile
     assert (tiled == whole).mean() > 0.97
     assert dice(tiled > 0, truth > 0, [1]) > 0.85
+
+
+def test_large_planes_ask_the_second_opinion_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = made()
+    segment = predictor.with_opinion(TunedNetwork(predictor.network, (0, PLAIN, STRIPED))).bind(context(0))
+    plane, _ = cells(1)
+    expected = segment.scores(plane)
+    segment._places = None
+    monkeypatch.setattr(closed_form, "LARGE", 0)
+    painted = segment(plane)
+    np.testing.assert_array_equal(painted.labels, np.array(segment.ids)[segment.scores(plane).argmax(2)])
+    assert np.abs(expected - predictor.bind(context(0)).scores(plane)).max() > 0.01
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (50, 1), (17, 23)])

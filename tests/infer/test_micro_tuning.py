@@ -10,8 +10,11 @@ import pytest
 import torch
 
 from napari_incontext_seg.core.types import Context, Example
-from napari_incontext_seg.errors import KeyFileError
-from napari_incontext_seg.infer.key import Key
+from napari_incontext_seg.errors import InputError, KeyFileError
+from napari_incontext_seg.infer import micro_tuning
+from napari_incontext_seg.infer.closed_form import class_ids
+from napari_incontext_seg.infer.held_out import hold_out
+from napari_incontext_seg.infer.key import Key, Learned
 from napari_incontext_seg.infer.micro import MicroPredictor
 from napari_incontext_seg.infer.micro_tuning import IGNORED, NetworkTuner, TunedNetwork
 from napari_incontext_seg.infer.tuning import apply_key, tune
@@ -44,9 +47,19 @@ def test_tuning_repeats_itself_and_leaves_the_model_as_it_was(context: Context) 
     assert first.method == "adapter"
     assert first.learned.steps == 2
     assert first.learned.before is not None
-    assert first.tensors.keys() == second.tensors.keys()
-    assert all(np.array_equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
+    assert (first.learned.before, first.learned.after) == (second.learned.before, second.learned.after)
     assert all(torch.equal(p, b) for p, b in zip(model.network.parameters(), before, strict=True))
+
+
+def test_the_same_steps_find_the_same_weights(context: Context) -> None:
+    found = []
+    for _ in range(2):
+        tuner = NetworkTuner(predictor(), context, seed=3)
+        for share in (0.0, 0.5):
+            tuner.step(share)
+        found.append(tuner.found())
+    assert found[0].keys() == found[1].keys()
+    assert all(np.array_equal(found[0][name], found[1][name]) for name in found[0])
 
 
 def test_the_loss_falls(context: Context) -> None:
@@ -71,7 +84,7 @@ def test_what_is_held_out_is_never_learned_from(context: Context) -> None:
 
 def test_the_last_layer_begins_as_the_closed_form(context: Context) -> None:
     tuner = NetworkTuner(predictor(), context)
-    image, classes = tuner._slices[0]
+    image, classes, _ = tuner._slices[0]
     found = tuner.tuned.eval().logits(image[None]).argmax(1)[0]
     known = classes != IGNORED
     assert (found == classes)[known].float().mean() > 0.8
@@ -110,13 +123,81 @@ def test_the_tuned_network_is_never_as_sure_as_it_was_trained_to_be() -> None:
     torch.testing.assert_close(asked.sum(1), torch.ones(1, 32, 32))
 
 
-def test_the_tuned_network_says_nothing_of_other_classes(context: Context) -> None:
+def keyed(context: Context, *ids: int) -> MicroPredictor:
+    """A predictor with a key that was tuned on ``context``, whose classes are ``ids``."""
+    model = predictor()
+    tensors = {
+        name: value.half().numpy() for name, value in TunedNetwork(predictor(1).network, ids).state_dict().items()
+    }
+    learned = Learned(1.0, 1, 0.1, 0.2, True, 0)
+    return apply_key(model, Key("adapter", model.name, model.digest, context, tensors, learned))  # type: ignore[return-value]
+
+
+def test_a_key_paints_some_of_its_labels_but_none_that_it_does_not_know(context: Context) -> None:
     (example,) = context.examples
-    others = Context((replace(example, labels=example.labels * 7),))
-    keyed = predictor().with_opinion(TunedNetwork(predictor(1).network, (0, 1)))
-    np.testing.assert_array_equal(
-        keyed.bind(others).scores(example.image), predictor().bind(others).scores(example.image)
-    )
+    three = replace(example, labels=example.labels + (example.labels > 0) * (np.mgrid[:96, :160][1] > 80))
+    model = keyed(Context((three,)), 0, 1, 2)
+    some = model.bind(context).scores(example.image)
+    assert some.shape[2] == 2
+    assert np.abs(some - predictor().bind(context).scores(example.image)).max() > 0.01
+    with pytest.raises(InputError, match="does not know label 7"):
+        model.bind(Context((replace(example, labels=example.labels * 7),)))
+    with pytest.raises(InputError, match="of kind semantic; got instance"):
+        model.bind(replace(context, kind="instance"))
+
+
+def test_a_key_of_objects_that_lie_apart_is_not_for_objects_that_touch() -> None:
+    y, x = np.mgrid[:96, :160]
+    image = np.random.default_rng(0).random((96, 160), np.float32)
+    tissue = (y // 16 * 10 + x // 16 + 1).astype(np.uint32)
+    apart = np.where((y % 16 < 10) & (x % 16 < 10), tissue, 0).astype(np.uint32)
+    contexts = [Context((Example(image, labels),), "instance") for labels in (apart, tissue)]
+    model = keyed(contexts[0], *class_ids(contexts[0]))
+    model.bind(contexts[0])
+    with pytest.raises(InputError, match="only one shows objects that touch"):
+        model.bind(contexts[1])
+
+
+@pytest.mark.parametrize("seed", [0, 14, 17, 21, 24, 38])
+def test_tuning_can_be_judged_and_kept_from_a_few_strokes(context: Context, seed: int) -> None:
+    """The part held out must leave every label, and hold some background where there is any."""
+    (example,) = context.examples
+    strokes = np.zeros(example.valid.shape, bool)
+    for y, x in np.random.default_rng(seed).integers(0, (92, 146), (2, 2)):
+        strokes[y : y + 3, x : x + 14] = True
+    sparse = replace(example, valid=strokes)
+    tile = hold_out(sparse, (48, 80))
+    assert tile is not None
+    rest = strokes.copy()
+    rest[tile.area] = False
+    assert set(np.unique(example.labels[rest])) == {0, 1}
+    assert set(np.unique(example.labels[tile.area][strokes[tile.area]])) == {0, 1}
+
+
+def test_crops_show_something_annotated(context: Context) -> None:
+    (example,) = context.examples
+    large = Example(np.tile(example.image[..., 0], (5, 4)), np.tile(example.labels, (5, 4)))
+    valid = np.zeros(large.labels.shape, bool)
+    valid[:60, :60] = True
+    tuner = NetworkTuner(predictor(), Context((replace(large, valid=valid),)))
+    seen = [any((classes != IGNORED).any() for _, classes in tuner._crops()) for _ in range(4)]
+    assert sum(seen) == 4
+
+
+def test_large_slices_are_judged_in_a_window(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(micro_tuning, "WINDOW", 64)
+    tuner = NetworkTuner(predictor(), context)
+    (window,), (tile,) = tuner.windows, tuner.held_out
+    assert tile is not None
+    assert (window.y1 - window.y0, window.x1 - window.x0) == (64, 64)
+    assert window.y0 <= tile.y0 < tile.y1 <= window.y1
+    assert window.x0 <= tile.x0 < tile.x1 <= window.x1
+    assert tuner._slices[0][1].shape == (96, 160)
+    before = tuner.judge()
+    tuner.step(0.0)
+    assert before is not None
+    assert before > 0.8
+    assert tuner.judge() is not None
 
 
 def test_tuning_that_was_not_kept_paints_as_before(context: Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,29 @@ def test_what_does_not_help_is_not_kept(after: float, kept: bool) -> None:
 
     found, learned = learn(Learning(), Budget(seconds=None, steps=3), looks=1)
     assert (found, learned.kept, learned.after) == ((3, True, after) if kept else (0, False, 0.9))
+
+
+def test_learning_begins_and_ends_with_its_share_however_long_judging_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, shares = [0.0], []
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    class Slow:
+        def step(self, share: float) -> float:
+            shares.append(share)
+            now[0] += 0.1
+            return 0.0
+
+        def judge(self) -> float:
+            now[0] += 20
+            return 0.5
+
+        def found(self) -> None:
+            pass
+
+    _, learned = learn(Slow(), Budget(seconds=60), looks=1)
+    assert shares[0] == 0
+    assert 0.98 < shares[-1] <= 1
+    assert learned.seconds == pytest.approx(60, abs=0.2)
 
 
 def test_tuning_helps_where_it_can() -> None:

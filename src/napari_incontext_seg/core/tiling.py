@@ -29,6 +29,10 @@ class Tile:
         """Index into the plane."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
+    def moved(self, y: int, x: int) -> Tile:
+        """Return the rectangle ``y`` rows further down and ``x`` columns further right."""
+        return Tile(self.y0 + y, self.y1 + y, self.x0 + x, self.x1 + x)
+
 
 @dataclass(frozen=True)
 class TilePlan:
@@ -159,7 +163,12 @@ def crop_example(example: Example, size: tuple[int, int]) -> Example:
     size
         (height, width) at most.
     """
-    area = best_window(example, size).area
+    return cut(example, best_window(example, size))
+
+
+def cut(example: Example, tile: Tile) -> Example:
+    """Return the part of an example that lies in a tile."""
+    area = tile.area
     if example.labels[area].shape == example.labels.shape:
         return example
     return Example(example.image[area], example.labels[area], example.valid[area], example.spacing)

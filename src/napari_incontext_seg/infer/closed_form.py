@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from copy import copy
+from itertools import repeat
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.palette import scores_to_labels
-from ..core.types import Context, Example, Labels, Plane, Segmentation
+from ..core.types import Context, Example, Kind, Labels, Plane, Segmentation
 from ..errors import InputError, ModelError
 from .guess import TILE, Guess, Respond, Shown, fit, image_features
 from .places import Places
@@ -26,7 +28,8 @@ Quality: TypeAlias = Literal["fast", "balanced", "best"]
 QUALITIES: tuple[Quality, ...] = get_args(Quality)
 CACHED = 4  # contexts
 PRESENT = 0.5  # of the example's usual confidence: a plane of which no pixel reaches it shows nothing of the kind
-LARGE = 2**22  # pixels of a plane; of a larger one only the closed form is asked, tile by tile
+BLANK = 0.01  # of the examples' deviation: a plane that varies less shows nothing
+LARGE = 2**22  # pixels of a plane; a larger one is painted tile by tile, and places are not asked
 View: TypeAlias = Callable[[Tensor], Tensor]
 
 # how `best` looks at a plane (B, C, Y, X); each is its own inverse
@@ -46,8 +49,8 @@ class ClosedFormPredictor(ABC):
     device
         Where it runs.
     ensemble
-        ``feature``: one regression on all examples; ``none``: one on each, outcomes averaged, and where they disagree
-        is told.
+        ``feature``: one regression on all examples; ``none``: one on each that shows anything, outcomes averaged, and
+        where they disagree is told. Examples of nothing but background are in every regression.
     quality
         ``fast`` paints in one stage instead of two, on half as many Fourier features; ``best`` averages over mirrored
         views of a plane.
@@ -92,8 +95,14 @@ class ClosedFormPredictor(ABC):
     def see(self, planes: Tensor) -> Tensor:
         """Features (B, F, Y, X) of standardised planes (B, C, Y, X)."""
 
-    def second_opinion(self, guess: Guess, planes: Tensor, ids: tuple[int, ...]) -> Tensor | None:
-        """Scores (B, K, Y, X) of classes ``ids`` that are averaged with the guess's, None if there are none."""
+    def second_opinion(self, kind: Kind, ids: tuple[int, ...]) -> Respond | None:
+        """What is averaged with the guess: from standardised planes (B, C, Y, X) to scores (B, K, Y, X) of ``ids``.
+
+        Raises
+        ------
+        InputError
+            It knows other classes, or labels of another kind.
+        """
         return None
 
 
@@ -122,8 +131,9 @@ class ClosedFormSegmenter:
         maps, self._splitting = class_maps(context)
         self.ids = _ids(maps, context)
         shown = [self._shown(e, classes) for e, classes in zip(context.examples, maps, strict=True)]
-        parts = [[s] for s in shown] if predictor.ensemble == "none" else [shown]
-        self._guesses = [self._fitted(part, predictor.see) for part in parts]
+        self._guesses = [self._fitted(part, predictor.see) for part in self._parts(shown)]
+        self._deviation = np.max([e.image.std((0, 1)) for e in context.examples], axis=0)
+        self._opinion = predictor.second_opinion(self.context.kind, self.ids)
         self._views = VIEWS if predictor.quality == "best" else VIEWS[:1]
         self._places = None
         if predictor.knows_places and len(self.ids) > 1:
@@ -136,6 +146,8 @@ class ClosedFormSegmenter:
     def __call__(self, plane: Plane, /) -> Segmentation:
         large = plane.shape[0] * plane.shape[1] > LARGE
         paint = self._tilewise if large and not self._several else self._whole
+        if self.ids[0] == 0 and self._blank(plane):
+            paint = self._nothing
         labels, confidence, disagreement = TILE.attempt(lambda _: paint(plane))
         if self._splitting is not None:
             labels = self._splitting(labels)
@@ -154,16 +166,43 @@ class ClosedFormSegmenter:
         _, opinions = self._opinions(plane)
         return _last(self._placed(_mean(opinions)))
 
+    def asking(self, predictor: ClosedFormPredictor) -> ClosedFormSegmenter:
+        """The same with another predictor's second opinion; what was fitted stays."""
+        other = copy(self)
+        other.predictor, other._opinion = predictor, predictor.second_opinion(self.context.kind, self.ids)
+        return other
+
+    def _parts(self, shown: Sequence[Shown]) -> list[list[Shown]]:
+        """The examples that are fitted together."""
+        if self.predictor.ensemble != "none":
+            return [list(shown)]
+        objects = [any(e.ids) for e in self.context.examples]
+        grounds = [s for s, any_object in zip(shown, objects, strict=True) if not any_object]
+        return [[s, *grounds] for s, any_object in zip(shown, objects, strict=True) if any_object]
+
     @property
     def _several(self) -> bool:
         return len(self._guesses) * len(self._views) > 1
 
+    def _blank(self, plane: Plane) -> bool:
+        """Whether a plane has no content, such as padding."""
+        return plane.shape[2] == len(self._deviation) and bool((plane.std((0, 1)) <= BLANK * self._deviation).all())
+
+    def _nothing(self, plane: Plane) -> tuple[Labels, NDArray[np.float32], NDArray[np.float32] | None]:
+        """Background, of which nothing says how sure it is."""
+        confidence = np.zeros(plane.shape[:2], np.float32)
+        return np.zeros(plane.shape[:2], np.uint32), confidence, confidence.copy() if self._several else None
+
     def _tilewise(self, plane: Plane) -> tuple[Labels, NDArray[np.float32], None]:
-        """Labels and confidence by the closed form alone; memory hardly grows with the plane."""
+        """As `_whole` without places; memory hardly grows with the plane."""
         labels, confidence = np.empty(plane.shape[:2], np.uint32), np.empty(plane.shape[:2], np.float32)
-        for tile, scores in self._guesses[0].tiles(self._tensor(plane)):
-            labels[tile.area], confidence[tile.area] = scores_to_labels(_last(scores), self.ids)
-        if not self._shows(labels, confidence):
+        guess, planes, sure = self._guesses[0], self._tensor(plane), False
+        others = guess.ask_tiles(planes, self._opinion) if self._opinion else repeat((None, None))
+        for (tile, scores), (_, other) in zip(guess.tiles(planes), others, strict=False):
+            sure = sure or self._shows(*scores_to_labels(_last(scores), self.ids))
+            joined = scores if other is None else (scores + other) / 2
+            labels[tile.area], confidence[tile.area] = scores_to_labels(_last(joined), self.ids)
+        if not sure:
             confidence[labels > 0] = 0
             labels[:] = 0
         return labels, confidence, None
@@ -197,9 +236,11 @@ class ClosedFormSegmenter:
         closed_form, joined = [], []
         for guess in self._guesses:
             for view in self._views:
-                scores, other = guess.paint(view(planes)), self.predictor.second_opinion(guess, view(planes), self.ids)
-                closed_form.append(view(scores))
-                joined.append(view(scores if other is None else (scores + other) / 2))
+                scores = view(guess.paint(view(planes)))
+                closed_form.append(scores)
+                if self._opinion is not None:
+                    scores = (scores + view(guess.ask(view(planes), self._opinion))) / 2
+                joined.append(scores)
         return closed_form, joined
 
     def _placed(self, scores: Tensor) -> Tensor:

@@ -35,9 +35,11 @@ from .ridge import WAVES, Lift, Sample, chequerboard, fold_grid
 SAMPLES, MIN_SAMPLES = 40_000, 10_000  # pixels fitted of all examples, and at least of each
 CONTEXT_SCALES = (1.36, 2.65, 5.14, 10.0, 20.0)  # px
 SURE = 90  # percentile of confidence that is called usual
+LEAST = 1e-3  # added to an image's deviation
 MAX_CONTEXT = 3  # channels in which the second stage is shown the first guess
 # values of a plane whose responses are held at a time
 TILE = Portion(2**20, "values of a plane", least=2**14)
+KEPT = 2**21  # pixels of all examples whose features are kept while fitting, about 250 bytes each; else seen twice
 
 Shown: TypeAlias = tuple[Tensor, Tensor, Tensor]
 Respond: TypeAlias = Callable[[Tensor], Tensor]
@@ -50,7 +52,7 @@ class Guess:
     Parameters
     ----------
     centre, spread
-        (B, C, 1, 1), mean and deviation of the first example's image.
+        (B, C, 1, 1), mean and deviation of the first example's image, or of the first that is not constant.
     first, second
         Features of the stages.
     first_weights
@@ -118,14 +120,19 @@ class Guess:
     @torch.no_grad()
     def ask(self, planes: Tensor, see: Respond) -> Tensor:
         """What ``see`` makes (B, F, H, W) of planes (B, C, H, W), standardised as the guess sees them, tile by tile."""
-        view = View.of(_adapted(planes, self.centre, self.spread), see)
         answers: Tensor | None = None
-        for inner, outer in view.tiles:
-            part = view.features(inner, outer)
+        for inner, part in self.ask_tiles(planes, see):
             answers = part.new_empty(*part.shape[:2], *planes.shape[2:]) if answers is None else answers
             answers[(..., *inner.area)] = part
         assert answers is not None
         return answers
+
+    @torch.no_grad()
+    def ask_tiles(self, planes: Tensor, see: Respond) -> Iterator[tuple[Tile, Tensor]]:
+        """As `ask`, but yield tile by tile, the same tiles as `tiles`."""
+        view = View.of(_adapted(planes, self.centre, self.spread), see)
+        for inner, outer in view.tiles:
+            yield inner, view.features(inner, outer)
 
     def _paint(self, view: View, context: Tensor, weights: Tensor) -> Tensor:
         scores = context.new_empty(len(context), self.bias.shape[1], *context.shape[2:])
@@ -172,22 +179,21 @@ def fit(
     see = see or image_features
     count = max(min(MIN_SAMPLES, samples), samples // len(shown))
     drawn = [Sample.drawn(targets, valid, count) for _, targets, valid in shown]
-    centre, spread = _moments(shown[0][0])
-    views = [View.of(_adapted(images, centre, spread), see) for images, _, _ in shown]
+    centre, spread = _moments_of_first([images for images, _, _ in shown])
+    kept = sum(valid[0].numel() for _, _, valid in shown) <= KEPT
+    views = [View.of(_adapted(images, centre, spread), see, kept) for images, _, _ in shown]
     seen = [_gathered(view.features, view.tiles, s.index) for view, s in zip(views, drawn, strict=True)]
-    first = Lift.fitted(seen[0], waves)
+    first = Lift.fitted(torch.cat(seen, 1), waves)
     held_out, weights = _solved(first, seen, drawn)
     mixing = _mixing(weights) if stages > 1 else weights.new_zeros(weights.shape[2], 0)
     # what each fold is shown comes from the other: (B, L, 2 M)
     crossed = torch.cat([w @ mixing for w in held_out], dim=2)
-    for i, (view, sample) in enumerate(zip(views, drawn, strict=True)):
-        folds = _context(view, first, crossed).tensor_split(2, dim=1)
-        context = [
-            _gathered(partial(_inside, _context_features, guessed), view.tiles, sample.index) for guessed in folds
-        ]
-        seen[i] = torch.cat([seen[i], torch.where(sample.fold[..., None] == 0, context[0], context[1])], dim=2)
-    second = Lift.fitted(seen[0], waves)
-    held_out, final = _solved(second, seen, drawn)
+    second, final = first, weights
+    if stages > 1:
+        for i, (view, sample) in enumerate(zip(views, drawn, strict=True)):
+            seen[i] = torch.cat([seen[i], _crossed_context(view, sample, first, crossed)], dim=2)
+        second = Lift.fitted(torch.cat(seen, 1), waves)
+        held_out, final = _solved(second, seen, drawn)
     judged = _held_out_scores(second, held_out, seen, drawn)
     bias = torch.zeros_like(final[:, -1])
     if background and bias.shape[1] > 1:
@@ -223,6 +229,15 @@ def _context(view: View, first: Lift, weights: Tensor) -> Tensor:
             len(planes), -1, *features.shape[2:]
         )
     return context.clamp_(-0.5, 1.5)
+
+
+def _crossed_context(view: View, sample: Sample, first: Lift, crossed: Tensor) -> Tensor:
+    """Context features (B, P, F) of sampled pixels, each guessed by what was fitted on the other fold."""
+    of_first, of_second = (
+        _gathered(partial(_inside, _context_features, guessed), view.tiles, sample.index)
+        for guessed in _context(view, first, crossed).tensor_split(2, dim=1)
+    )
+    return torch.where(sample.fold[..., None] == 0, of_first, of_second)
 
 
 def _mixing(weights: Tensor) -> Tensor:
@@ -268,7 +283,10 @@ def _sureness(scores: Tensor, samples: Sequence[Sample], first: int) -> Tensor:
 
 
 def _bias(scores: Tensor, samples: Sequence[Sample]) -> Tensor:
-    """(B, K) that moves each class's threshold half way from 1/2 to where Dice on held-out scores (B, K, P) is best."""
+    """(B, K) that moves each class's threshold half way from 1/2 to where Dice on held-out scores (B, K, P) is best.
+
+    0 where Dice is 0 at every threshold.
+    """
     target = torch.cat([s.target for s in samples], 1).mT
     weight = torch.cat([s.weight for s in samples], 1)[:, None]
     thresholds = torch.linspace(0.15, 0.7, 56).tolist()
@@ -279,7 +297,7 @@ def _bias(scores: Tensor, samples: Sequence[Sample]) -> Tensor:
         dice.append(2 * (above * target).sum(2) / (above.sum(2) + size).clamp_min(1e-6))
     # smoothed, so that a lucky threshold does not win
     smooth = F.avg_pool1d(F.pad(torch.stack(dice, 2), (2, 2), mode="replicate"), 5, stride=1)
-    return 0.5 - scores.new_tensor(thresholds)[smooth.argmax(2)]
+    return (0.5 - scores.new_tensor(thresholds)[smooth.argmax(2)]) * (smooth.amax(2) > 0)
 
 
 @dataclass(eq=False)
@@ -289,31 +307,42 @@ class View:
     planes: Tensor
     see: Respond
     tiles: list[tuple[Tile, Tile]]
+    keeps: bool
     _kept: Tensor | None = None
 
     @classmethod
-    def of(cls, planes: Tensor, see: Respond) -> View:
+    def of(cls, planes: Tensor, see: Respond, keeps: bool = True) -> View:
         """Cut planes into tiles."""
-        return cls(planes, see, list(_tiles(planes)))
+        return cls(planes, see, list(_tiles(planes)), keeps)
 
     def features(self, inner: Tile, outer: Tile) -> Tensor:
         """Features (B, F, height, width) of a tile."""
         if self._kept is not None:
             return self._kept
         features = _inside(self.see, self.planes, inner, outer)
-        if len(self.tiles) == 1:
+        if self.keeps and len(self.tiles) == 1:
             self._kept = features
         return features
 
 
 def _moments(planes: Tensor) -> tuple[Tensor, Tensor]:
     deviation, mean = torch.std_mean(planes, (2, 3), keepdim=True, correction=0)
-    return mean, deviation + 1e-3
+    return mean, deviation + LEAST
 
 
-def standardized(planes: Tensor, first: Tensor) -> Tensor:
-    """Planes (B, C, H, W) as a guess sees them whose first example is ``first``."""
-    return _adapted(planes, *_moments(first))
+def _moments_of_first(examples: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Of the first example, or, where a channel of it is constant, of the first in which it is not."""
+    centre, spread = _moments(examples[0])
+    for planes in examples[1:]:
+        mean, deviation = _moments(planes)
+        constant = spread < 2 * LEAST
+        centre, spread = torch.where(constant, mean, centre), torch.where(constant, deviation, spread)
+    return centre, spread
+
+
+def standardized(planes: Tensor, examples: Sequence[Tensor]) -> Tensor:
+    """Planes (B, C, H, W) as a guess sees them that was fitted on images ``examples``, (B, C, H, W) each."""
+    return _adapted(planes, *_moments_of_first(examples))
 
 
 def _adapted(planes: Tensor, centre: Tensor, spread: Tensor) -> Tensor:

@@ -25,24 +25,34 @@ def hold_out(example: Example, largest: tuple[int, int]) -> Tile | None:
 
     Returns
     -------
-    The part to hold out, or None where no rectangle has an object's pixels both inside and outside.
+    The part to hold out, or None where no rectangle divides an object and leaves some of every label, background too,
+    outside. Where it can be had, the part also holds background.
     """
-    objects = [i for i in example.ids if i]
-    if not objects:
+    if not any(example.ids):
         return None
-    sides = [max(1, min(n // 2, most)) for n, most in zip(example.labels.shape, largest, strict=True)]
+    sums = [np.pad((example.labels == i) & example.valid, ((1, 0), (1, 0))).cumsum(0).cumsum(1) for i in example.ids]
+    for part in (2, 4, 8):  # of the slice's sides, as much smaller as strokes are
+        sides = [max(1, min(n // part, most)) for n, most in zip(example.labels.shape, largest, strict=True)]
+        tile = _best(example, sums, sides)
+        if tile is not None:
+            return tile
+    return None
+
+
+def _best(example: Example, sums: list[np.ndarray], sides: list[int]) -> Tile | None:
     places = [
         sorted({round(k * (n - side) / STEPS) for k in range(STEPS + 1)})
         for n, side in zip(example.labels.shape, sides, strict=True)
     ]
-    sums = [np.pad((example.labels == i) & example.valid, ((1, 0), (1, 0))).cumsum(0).cumsum(1) for i in objects]
+    ground = example.ids[0] == 0
     best, best_cost = None, np.inf
     for y, x in product(*places):
         tile = Tile(y, y + sides[0], x, x + sides[1])
         shares = np.array([_inside(s, tile) / s[-1, -1] for s in sums])
-        if not ((shares > 0) & (shares < 1)).any():
+        objects = shares[1:] if ground else shares
+        if not objects.any() or (shares == 1).any():
             continue
-        cost = float(np.abs(shares - SHARE).mean())
+        cost = float(np.abs(objects - SHARE).mean()) + (ground and shares[0] == 0)
         if cost < best_cost:
             best, best_cost = tile, cost
     return best

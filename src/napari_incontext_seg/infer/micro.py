@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..errors import InputError
 from ..model.micro import Micro
 from .closed_form import ClosedFormPredictor, Quality
-from .guess import Guess, image_features
+from .guess import Respond, image_features
 
 if TYPE_CHECKING:
-    from ..core.types import Context
+    from ..core.types import Context, Kind
     from .key import Key
     from .micro_tuning import TunedNetwork
     from .painting import Ensemble
@@ -33,6 +34,8 @@ class MicroPredictor(ClosedFormPredictor):
         See `ClosedFormPredictor`.
     opinion
         A tuned network, whose painting is averaged with the closed form's.
+    kind
+        Of the labels that it was tuned on; None: any.
     """
 
     knows_places = True
@@ -47,10 +50,12 @@ class MicroPredictor(ClosedFormPredictor):
         ensemble: Ensemble = "feature",
         quality: Quality = "balanced",
         opinion: TunedNetwork | None = None,
+        kind: Kind | None = None,
     ) -> None:
         self.name, self.digest = name, digest
         super().__init__(device, ensemble=ensemble, quality=quality)
         self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
+        self._kind = kind
         self.opinion = opinion.to(self.device).eval() if opinion is not None else None
         self._alike = partial(MicroPredictor, device=device, ensemble=ensemble, quality=quality)
 
@@ -58,12 +63,25 @@ class MicroPredictor(ClosedFormPredictor):
         """Features (B, F, Y, X) of standardised planes (B, C, Y, X): filter responses, and the network's."""
         return torch.cat([image_features(planes), self.network(_in_colour(planes))], dim=1)
 
-    def second_opinion(self, guess: Guess, planes: Tensor, ids: tuple[int, ...]) -> Tensor | None:
-        """What the tuned network paints, if the model was tuned, for these classes."""
+    def second_opinion(self, kind: Kind, ids: tuple[int, ...]) -> Respond | None:
+        """What the tuned network paints, if the model was tuned.
+
+        Raises
+        ------
+        InputError
+            It was tuned on labels of another kind, or not on all of these classes.
+        """
         tuned = self.opinion
-        if tuned is None or tuned.ids != ids:
+        if tuned is None:
             return None
-        return guess.ask(planes, lambda standard: tuned(_in_colour(standard)))
+        if self._kind not in (None, kind):
+            raise InputError(f"the key paints labels of kind {self._kind}; got {kind}. Choose that kind.")
+        unknown = ", ".join(str(i) for i in ids if i not in tuned.ids)
+        if kind == "instance" and ids != tuned.ids:
+            raise InputError("of the key's and the new examples, only one shows objects that touch. Tune the key anew.")
+        if unknown:
+            raise InputError(f"the key does not know label {unknown} of the new examples. Tune it anew, on these too.")
+        return lambda standard: tuned(_in_colour(standard), ids)
 
     def tuned(self, context: Context, budget: Budget) -> Key:
         """Learn from the annotated slices: see `infer.tuning.tune`."""
@@ -78,7 +96,7 @@ class MicroPredictor(ClosedFormPredictor):
         key.check_model(self.name, self.digest)
         opinion = keyed_network(self.network, key)
         digest = f"{self.digest}+{key.digest}"
-        return self._alike(self.network, name=f"{self.name}+key", digest=digest, opinion=opinion)
+        return self._alike(self.network, name=f"{self.name}+key", digest=digest, opinion=opinion, kind=key.kind)
 
     def with_opinion(self, opinion: TunedNetwork) -> MicroPredictor:
         """Return a predictor like this one that also asks a tuned network."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..core.metrics import dice
+from ..core.tiling import Tile, best_window, cut
 from ..core.types import Context, Example
 from ..errors import KeyFileError
 from ..model.losses import FITTED
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from .micro import MicroPredictor
 
 SIDE, CROPS = 128, 8  # pixels a side of a crop, and crops a step
+TRIALS = 20  # centres drawn until a crop shows something annotated
+WINDOW = 1024  # pixels a side, at most, of the part of a slice in which tuning is judged
 LEARNING_RATE, WARMUP = 2e-3, 0.1
 DECAY, CLIP = 0.02, 1.0
 SMOOTHING = 50.0  # pixels added to both sides of Dice
@@ -67,9 +70,10 @@ class TunedNetwork(nn.Module):
         scores: Tensor = self.head(self.network(images))
         return scores
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Shares of the classes (B, K, Y, X), which sum to one, of standardised images (B, 3, Y, X)."""
-        return (self.logits(images) / TEMPERATURE).softmax(1)
+    def forward(self, images: Tensor, ids: Sequence[int] | None = None) -> Tensor:
+        """Shares of the classes ``ids``, by default all, (B, K, Y, X), which sum to one; see `logits`."""
+        chosen = [self.ids.index(i) for i in (self.ids if ids is None else ids)]
+        return (self.logits(images)[:, chosen] / TEMPERATURE).softmax(1)
 
 
 def tune_network(predictor: MicroPredictor, context: Context, budget: Budget) -> Key:
@@ -97,15 +101,16 @@ class NetworkTuner:
         self.ids = class_ids(context)
         maps, _ = class_maps(context)
         examples = [replace(e, labels=classes) for e, classes in zip(context.examples, maps, strict=True)]
-        self.held_out = [hold_out(e, (e.labels.shape[0] // 2, e.labels.shape[1] // 2)) for e in examples]
         self.examples = examples
+        self.windows = [best_window(e, (WINDOW, WINDOW)) for e in examples]
+        self.held_out = [_hold_out(e, window) for e, window in zip(examples, self.windows, strict=True)]
         self.random = np.random.default_rng(seed)
         self.steps = 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.tuned = TunedNetwork(deepcopy(predictor.network), self.ids).to(predictor.device)
         self._slices = [self._learned_from(k) for k in range(len(examples))]
-        sizes = sum(F.one_hot(c[c != IGNORED], len(self.ids)).sum(0) for _, c in self._slices) + torch.ones(())
+        sizes = sum(F.one_hot(c[c != IGNORED], len(self.ids)).sum(0) for _, c, _ in self._slices) + torch.ones(())
         self._balance = (sizes.rsqrt() / (sizes.rsqrt() * sizes / sizes.sum()).sum()).to(predictor.device)
         self._begin()
         self.optimizer = torch.optim.AdamW(self.tuned.train().parameters(), lr=LEARNING_RATE, weight_decay=DECAY)
@@ -131,15 +136,16 @@ class NetworkTuner:
         chosen = [k for k, tile in enumerate(self.held_out) if tile is not None][:MAX_JUDGED]
         if not chosen:
             return None
-        shown = Context(tuple(self._without_held_out(k) for k in range(len(self.examples))))
-        predictor = self.predictor.with_opinion(self.tuned.eval()) if self.steps else self.predictor
-        segmenter = predictor.bind(shown)
+        shown = [cut(self._without_held_out(k), window) for k, window in enumerate(self.windows)]
+        segmenter = self.predictor.bind(Context(tuple(shown)))  # is fitted once
+        if self.steps:
+            segmenter = segmenter.asking(self.predictor.with_opinion(self.tuned.eval()))
         scores = []
         for k in chosen:
-            example, tile = self.examples[k], self.held_out[k]
+            window, tile = self.windows[k], self.held_out[k]
             assert tile is not None
-            found = np.where(example.valid, segmenter(example.image).labels, 0)[tile.area]
-            truth = example.labels[tile.area]
+            example, part = cut(self.examples[k], window), tile.moved(-window.y0, -window.x0).area
+            found, truth = np.where(example.valid, segmenter(example.image).labels, 0)[part], example.labels[part]
             scores += [dice(found, truth, [i]) for i in self.ids if i and (truth == i).any()]
         self.tuned.train()
         return float(np.mean(scores)) if scores else None
@@ -153,7 +159,7 @@ class NetworkTuner:
         """Let the last layer begin as the closed form on some pixels of every slice."""
         network, head = self.tuned.network.eval(), self.tuned.head
         features, targets = [], []
-        for image, classes in self._slices:
+        for image, classes, _ in self._slices:
             known = (classes.flatten() != IGNORED).nonzero()[:, 0]
             chosen = known[torch.from_numpy(self.random.permutation(len(known))[:FITTED])]
             seen = network(image[None].to(self.predictor.device))[0].flatten(1).mT
@@ -177,11 +183,10 @@ class NetworkTuner:
     def _crops(self) -> list[tuple[Tensor, Tensor]]:
         return [self._crop(*self._slices[self.random.integers(len(self._slices))]) for _ in range(CROPS)]
 
-    def _crop(self, image: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    def _crop(self, image: Tensor, classes: Tensor, annotated: Tensor) -> tuple[Tensor, Tensor]:
         """A crop (3, SIDE, SIDE) of a slice and its classes (SIDE, SIDE), turned, bent and lit at random."""
         random, size = self.random, np.array(classes.shape)
-        low = np.minimum(SIDE, size) / 2
-        centre = random.uniform(low, size - low)
+        centre = self._centre(annotated)
         angle, mirrored = random.uniform(0, 2 * np.pi), random.choice([-1, 1])
         scale = np.exp(random.normal(0, SCALE) + random.normal(0, ASPECT) * np.array([1, -1])) * [1, mirrored]
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
@@ -198,12 +203,25 @@ class NetworkTuner:
         grain = torch.from_numpy(random.standard_normal((1, SIDE, SIDE), np.float32))
         return crop * np.exp(contrast) + brightness + noise**2 * grain, labels[0, 0].long()
 
-    def _learned_from(self, number: int) -> tuple[Tensor, Tensor]:
-        """The standardised image (3, Y, X) of a slice, and its classes (Y, X), `IGNORED` where nothing is learned."""
+    def _centre(self, annotated: Tensor) -> NDArray[np.float64]:
+        """(2,) of a crop that shows something annotated, unless that is hard to meet."""
+        size = np.array(annotated.shape)
+        low = np.minimum(SIDE, size) / 2
+        centre = size / 2
+        for _ in range(TRIALS):
+            centre = self.random.uniform(low, size - low)
+            (y0, x0), (y1, x1) = (centre - low).astype(int), (centre + low).astype(int)
+            if annotated[y0:y1, x0:x1].any():
+                break
+        return centre
+
+    def _learned_from(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of a slice: standardised image (3, Y, X), classes (Y, X), `IGNORED` where nothing is learned, annotated."""
         example = self._without_held_out(number)
-        image, first = (torch.tensor(e.image).movedim(2, 0)[None] for e in (example, self.examples[0]))
+        images = [torch.tensor(e.image).movedim(2, 0)[None] for e in self.examples]
         classes = np.where(example.valid, np.searchsorted(self.ids, example.labels), IGNORED)
-        return standardized(image, first)[0].expand(3, -1, -1).contiguous(), torch.from_numpy(classes)
+        standard = standardized(images[number], images)[0].expand(3, -1, -1).contiguous()
+        return standard, torch.from_numpy(classes), torch.tensor(self.examples[number].valid)
 
     def _without_held_out(self, number: int) -> Example:
         example, tile = self.examples[number], self.held_out[number]
@@ -212,6 +230,13 @@ class NetworkTuner:
         valid = example.valid.copy()
         valid[tile.area] = False
         return replace(example, valid=valid)
+
+
+def _hold_out(example: Example, window: Tile) -> Tile | None:
+    """The part that is held out: see `hold_out`. It lies in the window."""
+    shown = cut(example, window)
+    tile = hold_out(shown, shown.labels.shape)
+    return tile.moved(window.y0, window.x0) if tile is not None else None
 
 
 def keyed_network(network: Micro, key: Key) -> TunedNetwork | None:

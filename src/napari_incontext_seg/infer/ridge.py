@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..model.precision import wide
+
 WAVES = 512  # random Fourier features
 RIDGE = 0.02  # a pixel
 FOLD_GRIDS = (4, 8, 16, 32, 64, 128, 256, 512)  # cells a side of the chequerboard that makes the two folds
@@ -130,7 +132,7 @@ class Lift:
             lifted = torch.cat(self(features[:, rows]), dim=2)
             folds = torch.stack([sample.weight[:, rows] * (sample.fold[:, rows] == f) for f in (0, 1)])
             weighted = (lifted * folds[..., None]).mT
-            part = Sums(*(_wide(t) for t in (weighted @ lifted, weighted @ sample.target[:, rows], folds.sum(2))))
+            part = Sums(*(wide(t) for t in (weighted @ lifted, weighted @ sample.target[:, rows], folds.sum(2))))
             total = part if total is None else total + part
         assert total is not None
         return total
@@ -167,8 +169,3 @@ def chequerboard(index: Tensor, grid: Tensor, shape: tuple[int, int]) -> Tensor:
 def _blocks(count: int, device: torch.device) -> Iterator[slice]:
     step = BLOCK.get(device.type, 2**17)
     return (slice(i, i + step) for i in range(0, count, step))
-
-
-def _wide(sums: Tensor) -> Tensor:
-    """In float64, which mps does not have: there on the CPU."""
-    return (sums.cpu() if sums.device.type == "mps" else sums).double()

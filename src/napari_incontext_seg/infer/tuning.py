@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
+import numpy as np
+
 from ..core.types import Context, Predictor
 from ..errors import InputError
 from .key import Key, Learned
@@ -69,6 +71,12 @@ class Budget:
         in_time = (self.elapsed + reserve) / self.seconds if self.seconds is not None else 0.0
         return min(1.0, max(in_time, steps / self.steps if self.steps is not None else 0.0))
 
+    def learned(self, steps: int, begun: float, reserve: float) -> float:
+        """How much of the learning is over, 0 to 1, that began after ``begun`` s and leaves ``reserve`` s to judge."""
+        seconds = self.seconds - begun - reserve if self.seconds is not None else np.inf
+        in_time = (self.elapsed - begun) / seconds if seconds > 0 else 1.0
+        return min(1.0, max(in_time, steps / self.steps if self.steps is not None else 0.0))
+
 
 @runtime_checkable
 class Tunable(Predictor, Protocol):
@@ -103,11 +111,11 @@ def learn(learner: Learner[Found], budget: Budget, looks: int) -> tuple[Found, L
     """Take steps until the budget is spent, and return the best that was found in about ``looks`` judgements."""
     start = time.perf_counter()
     best, before = learner.found(), learner.judge()
-    look = time.perf_counter() - start
+    look, begun = time.perf_counter() - start, budget.elapsed
     after, steps, looked, reserve = before, 0, 0, 0.0
     while before is not None and not budget.stopped and (steps == 0 or budget.share(steps, reserve) < 1):
         start = time.perf_counter()
-        learner.step(budget.share(steps))
+        learner.step(budget.learned(steps, begun, look))
         steps += 1
         reserve = max(reserve, time.perf_counter() - start + look)  # for one more step, and to judge it
         budget.on_progress(budget.share(steps))

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .precision import wide
 
 GROUPS = 8  # of the pyramid's group norms
 POSITION_PERIOD, POSITION_SCALE = 100.0, 0.1  # patches; size beside the tokens
@@ -182,7 +183,8 @@ def closed_form(features: Tensor, targets: Tensor, ridge: Tensor | float) -> Ten
     standard = (features - mean) / deviation
     centre = targets.mean(1, keepdim=True)
     products = torch.cat([standard, targets - centre], 2)
-    gram, moment = (standard.mT @ products / features.shape[1]).double().tensor_split([features.shape[2]], dim=2)
-    strength = torch.eye(features.shape[2], device=features.device, dtype=torch.float64) * (ridge + 1e-5)
-    slope = torch.cholesky_solve(moment, torch.linalg.cholesky(gram + strength)).to(features.dtype) / deviation.mT
+    gram, moment = wide(standard.mT @ products / features.shape[1]).tensor_split([features.shape[2]], dim=2)
+    strength = torch.as_tensor(ridge + 1e-5, device=gram.device)
+    gram = gram + strength * torch.eye(features.shape[2], device=gram.device, dtype=gram.dtype)
+    slope = torch.cholesky_solve(moment, torch.linalg.cholesky(gram)).to(features) / deviation.mT
     return torch.cat([slope, centre - mean @ slope], 1)
