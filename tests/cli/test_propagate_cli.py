@@ -52,6 +52,16 @@ def test_one_annotated_slice_gives_all(job, capsys):
     assert (job / "out.png").exists()
 
 
+def test_a_few_labels_of_one_piece_each_are_said_to_be_taken_for_classes(job, capsys):
+    labels = tifffile.imread(job / "labels.tif")
+    labels[0, 25:] *= 2
+    tifffile.imwrite(job / "two.tif", labels)
+    assert run(job, "--model", "guess", labels="two.tif", out="two_out.tif") == 0
+    assert "taken for classes; if each is one object, say --kind instance" in capsys.readouterr().err
+    assert run(job, "--model", "guess", out="one_out.tif") == 0
+    assert "taken for classes" not in capsys.readouterr().err
+
+
 def test_spacing_and_axes_of_the_input_are_kept(job):
     run(job)
     with tifffile.TiffFile(job / "out.tif") as tif:

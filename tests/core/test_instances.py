@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.segmentation import expand_labels
 
-from napari_incontext_seg.core.instances import components, distinct_neighbours, guess_kind
+from napari_incontext_seg.core.instances import components, distinct_neighbours, guess_kind, one_piece_each
 
 
 def test_each_component_of_each_class_gets_an_id() -> None:
@@ -51,3 +51,11 @@ def test_kind_is_told_from_the_labels() -> None:
     assert guess_kind([cells % 20]) == "semantic"  # many ids, each in several pieces
     assert guess_kind([np.where(cells <= 5, cells, 0)]) == "semantic"  # few ids, each in one piece
     assert guess_kind([np.zeros_like(cells)]) == "semantic"
+
+
+def test_few_ids_of_one_piece_each_could_be_objects_as_well_as_classes() -> None:
+    cells = np.arange(1, 5, dtype=np.uint32).repeat(25).reshape(2, 50)
+    assert one_piece_each([cells, cells * 0])
+    assert not one_piece_each([cells, np.tile(cells, (1, 2))])
+    assert not one_piece_each([(cells == 2).astype(np.uint32)])
+    assert one_piece_each([cells.astype(np.int64) - 1], ignore_label=-1)

@@ -265,3 +265,25 @@ def test_with_another_choice_of_examples_a_new_portion_begins():
     assert len(steps) == 8
     assert sum(predictor.sizes) == 6
     assert max(predictor.sizes) == 3
+
+
+def test_what_labels_are_is_guessed_as_on_the_command_line():
+    stack = image(planes=2, size=(40, 40))
+    y, x = np.mgrid[:40, :40]
+    objects = np.where((y % 10 < 6) & (x % 10 < 6), y // 10 * 4 + x // 10 + 1, 0)
+    assert propagate(stack, {0: objects}, ThresholdPredictor()).context.kind == "instance"
+    assert propagate(stack, {0: objects}, ThresholdPredictor(), kind="semantic").context.kind == "semantic"
+    assert propagate(stack, {0: objects > 0}, ThresholdPredictor()).context.kind == "semantic"
+    elsewhere = Context((Example(stack.normalized().plane(1), objects),), "instance")
+    assert propagate(stack, {0: objects > 0}, ThresholdPredictor(), context=elsewhere).context.kind == "instance"
+
+
+def test_objects_need_a_ground_that_they_can_be_told_from():
+    stack = image(planes=2, size=(40, 40))
+    y, x = np.mgrid[:40, :40]
+    tissue = y // 10 * 4 + x // 10 + 1
+    apart = np.where((y % 10 < 6) & (x % 10 < 6), tissue, 0)
+    with pytest.raises(InputError, match="no background is annotated"):
+        propagate(stack, {0: apart}, ThresholdPredictor(), kind="instance", ignore_label=0)
+    propagate(stack, {0: apart}, ThresholdPredictor(), kind="instance")
+    propagate(stack, {0: tissue}, ThresholdPredictor(), kind="instance")

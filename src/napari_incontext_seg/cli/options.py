@@ -193,12 +193,15 @@ def open_collection(
 
 
 def resolve_kind(kind: KindChoice, planes: Iterable[Any], ignore_label: int | None) -> Kind:
-    """What ``auto`` makes of the label planes, told when it is not the usual."""
+    """What ``auto`` makes of the label planes, told when it is not beyond doubt."""
     if kind != "auto":
         return kind
-    from ..core.instances import guess_kind
+    from ..core.instances import guess_kind, one_piece_each
 
-    guessed = guess_kind(list(planes), ignore_label)
+    planes = list(planes)
+    guessed = guess_kind(planes, ignore_label)
     if guessed == "instance":
         print("each label looks like one object: --kind instance (or say --kind semantic)", file=sys.stderr)
+    elif one_piece_each(planes, ignore_label):
+        print("labels are taken for classes; if each is one object, say --kind instance", file=sys.stderr)
     return guessed

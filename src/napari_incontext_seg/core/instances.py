@@ -48,12 +48,19 @@ def guess_kind(planes: Sequence[NDArray[np.generic]], ignore_label: int | None =
     ignore_label
         Id of pixels that are not annotated.
     """
-    for plane in planes:
-        labels, _ = split_ignored(plane, ignore_label)
-        ids = np.unique(labels[labels > 0])
-        if len(ids) > MANY and len(ids) >= 0.75 * connected_regions(labels, corners=True).max():
-            return "instance"
-    return "semantic"
+    counts = [_ids_and_pieces(plane, ignore_label) for plane in planes]
+    return "instance" if any(ids > MANY and ids >= 0.75 * pieces for ids, pieces in counts) else "semantic"
+
+
+def one_piece_each(planes: Sequence[NDArray[np.generic]], ignore_label: int | None = None) -> bool:
+    """Whether several ids are shown, and each as one piece in all planes (Y, X): as objects would be, or organs."""
+    counts = [_ids_and_pieces(plane, ignore_label) for plane in planes]
+    return any(ids > 1 for ids, _ in counts) and all(ids == pieces for ids, pieces in counts)
+
+
+def _ids_and_pieces(plane: NDArray[np.generic], ignore_label: int | None) -> tuple[int, int]:
+    labels, _ = split_ignored(plane, ignore_label)
+    return len(np.unique(labels[labels > 0])), int(connected_regions(labels, corners=True).max())
 
 
 def distinct_neighbours(labels: Labels, *, count: int = 7) -> Labels:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from ..errors import InputError
 from .instances import connected_regions
 from .metrics import object_overlaps, precision_of_overlaps
-from .types import Example, Labels
+from .types import Context, Example, Labels
 
 NECKS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # 0: nothing is cut
 USUAL_NECK = 0.75  # where the example does not tell
@@ -99,6 +100,16 @@ class Splitting:
         kept[0] = False
         renumbered: Labels = np.where(kept, kept.cumsum(), 0).astype(np.uint32)[objects]
         return renumbered
+
+
+def check_ground(context: Context) -> None:
+    """Raise InputError if objects are shown without anything that they could be told from."""
+    if context.kind != "instance" or 0 in context.ids or Splitting.of(context.examples).border:
+        return
+    raise InputError(
+        "no background is annotated, so objects cannot be told from it. Background is label 0; in scribbles leave what "
+        "is not annotated as another id, such as 255, and name it (--ignore-label 255)."
+    )
 
 
 def cut_at_waists(mask: NDArray[np.bool_], radius: float, neck: float) -> NDArray[np.intp]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
+from ..core.instances import guess_kind
 from ..core.spacing import match_context
+from ..core.splitting import check_ground
 from ..core.stack import Stack
 from ..core.types import Context, Example, Kind, Predictor, Segmentation, Segmenter
 from ..errors import InputError
@@ -24,7 +26,7 @@ def propagate(
     annotations: Mapping[int, Any],
     predictor: Predictor,
     *,
-    kind: Kind = "semantic",
+    kind: Kind | Literal["auto"] = "auto",
     direction: Direction = "both",
     along: str | None = None,
     span: tuple[int, int] | None = None,
@@ -49,7 +51,8 @@ def propagate(
     predictor
         From `load_predictor`.
     kind
-        ``semantic``: ids are classes. ``instance``: ids are objects.
+        ``semantic``: ids are classes. ``instance``: ids are objects. ``auto``: the context's, or, without one, what the
+        annotations look like (`guess_kind`).
     direction, along, span
         Where to go: see `plan_route`. With ``meet``, planes between two annotated ones are painted from both sides:
         see `Meeting`.
@@ -74,11 +77,13 @@ def propagate(
     Raises
     ------
     InputError
-        Labels that do not fit, no annotated plane or object, plane numbers out of range.
+        Labels that do not fit, no annotated plane or object, objects without background, plane numbers out of range.
     """
     if memory < 0:
         raise InputError(f"memory must be 0 or more planes; got {memory}.")
     stack = stack.normalized()
+    if kind == "auto":
+        kind = _guessed(annotations, ignore_label, context, names)
     examples = {p: _example(stack, p, labels, ignore_label) for p, labels in annotations.items()}
     starts = list(examples) or ([] if context is None else _first_planes(stack, along))
     route = plan_route(stack, starts, direction=direction, along=along, span=span)
@@ -87,10 +92,17 @@ def propagate(
     shared = match_context(context, stack.spacing).examples if context is not None else ()
     known = context.class_names if context is not None else {}
     whole = Context((*shared, *(examples[p] for p in sorted(examples))), kind, known)
+    check_ground(whole)
     always = first_shown(examples) if names else frozenset()
     selector = ExampleSelector(stack, examples, num_examples, select, always)
     run = Propagation(stack, examples, predictor, whole, route, selector, memory, shared)
     return _meeting(run, starts, along, span) if direction == "meet" else run
+
+
+def _guessed(annotations: Mapping[int, Any], ignore_label: int | None, context: Context | None, names: bool) -> Kind:
+    if names:
+        return "semantic"
+    return context.kind if context is not None else guess_kind(list(annotations.values()), ignore_label)
 
 
 def _named(examples: Mapping[int, Example], kind: Kind, predictor: Predictor) -> dict[int, Example]:
@@ -130,7 +142,13 @@ def segment_images(
 
     Each image is normalised on its own; the examples are resampled to its pixel size where both are known.
     Yields (image, segmentation of its first plane).
+
+    Raises
+    ------
+    InputError
+        Objects without background.
     """
+    check_ground(context)
     bound: tuple[str, Segmenter] | None = None
     for image in images:
         matched = match_context(context, image.spacing)
