@@ -10,12 +10,12 @@ import tifffile
 README = Path(__file__).parents[1] / "README.md"
 
 
-def test_the_five_lines_do_what_the_command_does(tmp_path, monkeypatch):
+def test_the_lines_do_what_the_command_does(tmp_path, monkeypatch):
     image = np.zeros((3, 30, 30), np.uint8)
     image[:, 8:20, 5:15] = 180
     image += np.random.default_rng(0).integers(0, 20, image.shape, np.uint8)
     labels = np.zeros_like(image)
-    labels[0, 8:20, 5:15] = 1
+    labels[1, 8:20, 5:15] = 1
     tifffile.imwrite(tmp_path / "image.tif", image, photometric="minisblack")
     tifffile.imwrite(tmp_path / "labels.tif", labels, photometric="minisblack")
     monkeypatch.chdir(tmp_path)
