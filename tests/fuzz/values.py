@@ -332,8 +332,9 @@ def session() -> Path:
 
 @target("sessions")
 def fuzz_sessions(random: Random, folder: Path) -> None:
-    from napari_incontext_seg.session.autosave import Autosave, load_session
+    from napari_incontext_seg.session.autosave import Autosave
     from napari_incontext_seg.session.project import Project
+    from napari_incontext_seg.session.saved import load_session
 
     place = folder / "session"
     shutil.copytree(session(), place)

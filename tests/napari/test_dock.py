@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QScrollAr
 
 from napari_incontext_seg._napari.dock import InContextDock
 from napari_incontext_seg._napari.keys import KEYS
+from napari_incontext_seg.session.saved import find_sessions
 
 SHAPE = (9, 24, 24)
 
@@ -685,6 +686,56 @@ def test_a_session_can_still_be_restored_when_work_began_anew(desk, viewer, qtbo
     desk.restore.take.click()
     np.testing.assert_array_equal(desk.bench.planes.layer.data[7], painted)
     assert desk.reviewing.annotated == {4}
+
+
+def test_labels_of_a_layer_that_a_session_knows_nothing_of_are_not_written_over(desk, viewer, qtbot, notes):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    before = desk.bench.planes.layer.data.copy()
+    desk.bench.close()
+    viewer.layers.clear()
+    viewer.add_image(blobs(), name="blobs")
+    truth = viewer.add_labels(np.full(SHAPE, 7, np.uint8), name="truth")
+    assert desk.layers.labels.currentText() == "truth"
+    desk.restore.take.click()
+    assert (truth.data == 7).all()
+    assert desk.layers.labels.currentText() == "blobs labels"
+    np.testing.assert_array_equal(desk.bench.planes.layer.data, before)
+    assert desk.reviewing.annotated == {4}
+    assert "truth holds other labels" in str(notes)
+
+
+def test_examples_that_were_made_before_a_session_is_restored_in_a_new_layer_go_there_too(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    before = desk.bench.planes.layer.data.copy()
+    desk.bench.close()
+    viewer.layers.clear()
+    viewer.add_image(blobs(), name="blobs")
+    truth = viewer.add_labels(np.full(SHAPE, 7, np.uint8), name="truth")
+    viewer.dims.set_current_step(0, 6)
+    desk.collecting.add_slice()
+    desk.restore.take.click()
+    labels = desk.bench.planes.layer
+    assert labels is not truth
+    assert (labels.data[6] == 7).all()
+    np.testing.assert_array_equal(np.delete(labels.data, 6, axis=0), np.delete(before, 6, axis=0))
+    assert desk.reviewing.annotated == {4, 6}
+
+
+def test_two_viewers_on_one_image_save_in_folders_of_their_own(desk, make_napari_viewer, viewer, qtbot):
+    desk.collecting.add_slice()
+    other = make_napari_viewer()
+    other.add_image(blobs(), name="blobs")
+    second = dock_on(other, qtbot)
+    second.layers.new.click()
+    second.restore.take.click()  # what the first one has saved by now
+    assert second.reviewing.annotated == {4}
+    assert second.bench.project.autosave.folder != desk.bench.project.autosave.folder
+    second.collecting.remove(0)
+    desk.bench.project.autosave.flush()
+    second.bench.project.autosave.flush()
+    assert any(len(s.examples) == 1 for s in find_sessions(desk.bench.view.stack))
 
 
 @pytest.mark.parametrize("name", ["labels.ome.tif", "labels.zarr"])

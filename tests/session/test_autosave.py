@@ -16,15 +16,9 @@ from fakes import ArrayPlanes, ThresholdPredictor
 from napari_incontext_seg.core.stack import Stack
 from napari_incontext_seg.errors import DegradedDataWarning, FileError, InContextError
 from napari_incontext_seg.session import autosave
-from napari_incontext_seg.session.autosave import (
-    Autosave,
-    autosave_folder,
-    find_session,
-    find_sessions,
-    identity,
-    load_session,
-)
+from napari_incontext_seg.session.autosave import Autosave, autosave_folder, identity
 from napari_incontext_seg.session.project import Project
+from napari_incontext_seg.session.saved import find_session, find_sessions, load_session
 from napari_incontext_seg.session.settings import RunSettings
 
 
@@ -110,7 +104,7 @@ def test_a_save_that_was_cut_off_loses_itself_only(stack: Stack, tmp_path: Path)
     assert load_session(tmp_path / "session", stack).confidence == expected
 
 
-def test_a_session_that_was_restored_goes_on_and_others_are_set_aside(stack: Stack, tmp_path: Path) -> None:
+def test_a_session_that_was_restored_goes_on_and_others_stay(stack: Stack, tmp_path: Path) -> None:
     folder = tmp_path / "session"
     worked_on(stack, folder).close()
     again = Autosave(folder, stack, resumed=True)
@@ -119,8 +113,37 @@ def test_a_session_that_was_restored_goes_on_and_others_are_set_aside(stack: Sta
     assert load_session(folder, stack).verified == {3, 5}
     fresh = Autosave(folder, stack)
     fresh.close()
-    assert load_session(folder, stack).verified == frozenset()
-    assert load_session(folder.with_name("session.previous"), stack).verified == {3, 5}
+    assert fresh.folder == tmp_path / "session.2"
+    assert load_session(fresh.folder, stack).verified == frozenset()
+    assert load_session(folder, stack).verified == {3, 5}
+
+
+def test_a_session_that_is_open_is_nobody_elses(stack: Stack, tmp_path: Path) -> None:
+    """As in two viewers on one image."""
+    folder = tmp_path / "session"
+    first = Autosave(folder, stack)
+    second = Autosave(folder, stack, resumed=True)
+    assert first.folder == folder
+    assert (second.folder, second.resumed) == (tmp_path / "session.2", False)
+    first.save_verified(1, True)
+    second.save_verified(2, True)
+    first.close()
+    second.close()
+    assert load_session(folder, stack).verified == {1}
+    assert load_session(second.folder, stack).verified == {2}
+    again = Autosave(folder, stack, resumed=True)
+    assert (again.folder, again.resumed) == (folder, True)
+    again.close()
+
+
+def test_the_oldest_sessions_of_an_image_make_room_but_not_one_that_is_open(stack: Stack, tmp_path: Path) -> None:
+    first = Autosave(tmp_path / "session", stack)
+    for _ in range(autosave.KEPT_OF_IMAGE + 2):
+        Autosave(tmp_path / "session", stack).close()
+    left = autosave.sessions_at(tmp_path / "session")
+    assert len(left) == autosave.KEPT_OF_IMAGE + 1
+    assert first.folder in left
+    first.close()
 
 
 def test_a_session_is_found_by_its_image(stack: Stack, tmp_path: Path) -> None:
@@ -247,10 +270,10 @@ def test_all_sessions_of_an_image_can_be_listed(stack: Stack, tmp_path: Path) ->
     image.touch()
     assert find_sessions(stack, image) == []
     worked_on(stack, autosave_folder(stack, image)).close()
-    Autosave(autosave_folder(stack, image), stack).close()  # work began anew: the first is set aside
+    Autosave(autosave_folder(stack, image), stack).close()  # work began anew: the first stays
     newest, older = find_sessions(stack, image)
     assert (newest.verified, older.verified) == (frozenset(), {3})
-    assert older.folder.name == newest.folder.name + ".previous"
+    assert newest.folder.name == older.folder.name + ".2"
     saved = find_session(stack, image)
     assert saved is not None
     assert saved.folder == newest.folder
@@ -305,6 +328,24 @@ def test_what_was_done_before_a_session_is_restored_stays(stack: Stack, tmp_path
     assert set(item.example.ids) - {0} == {50}
     assert project.verified == {3, 4}
     project.close()
+
+
+def test_labels_that_nobody_was_seen_painting_stay_where_others_were_saved(stack: Stack, tmp_path: Path) -> None:
+    before = worked_on(stack, tmp_path / "session")
+    before.close()
+    saved = load_session(tmp_path / "session", stack)
+    project = Project(stack, ArrayPlanes(stack))
+    project.labels.write(2, np.full((20, 16), 7, np.uint32))
+    project.labels.write(3, np.full((20, 16), 7, np.uint32))  # verified in the session, with other labels
+    project.labels.write(5, before.labels.read(5))
+    assert saved.clashing(project) == {2, 3}
+    saved.restore_into(project)
+    assert (project.labels.read(2) == 7).all()
+    assert 2 not in project.touched
+    assert project.verified == set()
+    assert {2, 3}.isdisjoint(project.confidence)
+    for position in (0, 1, 4, 5):
+        np.testing.assert_array_equal(project.labels.read(position), before.labels.read(position))
 
 
 def test_a_damaged_slice_does_not_keep_the_others_from_being_restored(stack: Stack, tmp_path: Path) -> None:

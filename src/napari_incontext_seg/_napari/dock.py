@@ -204,4 +204,5 @@ class InContextDock(LeavingDock):
     def _on_restore(self) -> None:
         settings = self.keeping.restore()
         if settings is not None:
+            self.layers.refresh()  # there may be a new labels layer
             self.propagate.show_settings(settings)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from napari.layers import Image
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
+from ..core.example_set import ExampleSet
 from ..core.stack import Stack
 from ..errors import InContextError, InputError
 from ..io.labels import LabelWriter
 from ..io.paths import stem
 from ..io.storing import check_apart
-from ..session.autosave import Autosave, SavedSession, autosave_folder, find_session
+from ..session.autosave import Autosave, autosave_folder
+from ..session.project import Project
+from ..session.saved import SavedSession, find_session
 from ..session.settings import RunSettings
 from .job import Job
 from .layers import LayerPlanes, native_view
@@ -72,23 +75,39 @@ class Keeping(QObject):
         return f"Saved {day}{when:%H:%M}: {_contents(saved)}."
 
     def restore(self) -> RunSettings | None:
-        """Bring the saved session back, and go on saving it; returns its settings."""
+        """Bring the saved session back, and go on saving it; returns its settings.
+
+        Where the labels layer holds other labels than were saved, it stays as it is, and a new one is made.
+        """
         saved, project, bench = self.saved, self.bench.project, self.bench
         if saved is None or project is None or bench.view is None or bench.planes is None:
             return None
         with told("restoring the session"):
             self.saved = None
+            elsewhere = (
+                f", in a new layer: {bench.planes.layer.name} holds other labels" if saved.clashing(project) else ""
+            )
+            if elsewhere:
+                project = self._go_on_in_new_labels(bench.view.layer, project.examples)
             saved.restore_into(project)
             if project.autosave is None:
                 project.autosave = Autosave(saved.folder, bench.view.stack, resumed=True, on_error=self.trouble.emit)
-            else:  # work began anew, and is saved elsewhere
+            if not project.autosave.resumed:  # work began anew, or the session is open elsewhere
                 project.autosave.save_all(project)
             bench.planes.layer.refresh()
             bench.changed.emit("examples", -1)
             bench.changed.emit("confidence", -1)
-            tell(f"Restored: {_contents(saved)}.")
+            tell(f"Restored: {_contents(saved)}{elsewhere}.")
             return saved.settings
         return None
+
+    def _go_on_in_new_labels(self, image: Image, examples: ExampleSet) -> Project:
+        """Make a labels layer, and a project on it that has these examples."""
+        self.bench.open(image, self.bench.make_labels(image))
+        project = self.bench.ready()
+        if examples.items:
+            project.import_examples(examples)
+        return project
 
     def _on_changed(self, topic: str, position: int) -> None:
         project, view = self.bench.project, self.bench.view
@@ -101,16 +120,14 @@ class Keeping(QObject):
             tell_error(error, "saving the session")
 
     def _begin_saving(self) -> None:
-        """Begin to save, with all that there is by now; an older session is set aside."""
+        """Begin to save, with all that there is by now; an older session stays, and can still be restored."""
         project, view = self.bench.project, self.bench.view
         assert project is not None
         assert view is not None
-        folder = autosave_folder(view.stack, self.image_path)
-        autosave = Autosave(folder, view.stack, on_error=self.trouble.emit)
-        project.autosave = autosave
-        if self.saved is not None and self.saved.folder == folder and autosave.previous is not None:
-            self.saved = replace(self.saved, folder=autosave.previous)  # it can still be restored
-        autosave.save_all(project)
+        project.autosave = Autosave(
+            autosave_folder(view.stack, self.image_path), view.stack, on_error=self.trouble.emit
+        )
+        project.autosave.save_all(project)
 
     # -- taking results away --------------------------------------------------------------------------------------
     def suggested_name(self, suffix: str) -> str:

@@ -7,37 +7,36 @@ however long the stack is.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from ..core.example_set import ExampleSet
 from ..core.labels import as_labels
 from ..core.stack import Stack
-from ..errors import DegradedDataWarning, FileError, InContextError, InputError
-from ..io.example_sets import load_examples, save_examples
+from ..errors import FileError, InContextError
+from ..io.example_sets import save_examples
 from ..io.ome_zarr import PlainFiles
-from ..io.storing import read_plain, store, storing
-from .plan import is_own
+from ..io.storing import store, storing
 from .project import Project
 from .settings import RunSettings
 
 MARK, VERSION = "napari-incontext-seg-session", 1
 SUFFIX = ".incontext-session"
 KEPT = 20  # sessions in the user's data directory; the oldest make room
+KEPT_OF_IMAGE = 5  # sessions about one image
+LOCK = "lock"
 _CHUNK = 4096  # pixels; larger planes are cut, as a compressor takes 2 GB at most
 _AHEAD = 8  # saves that may wait: bounds memory
 
@@ -78,158 +77,11 @@ def identity(stack: Stack) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
-class SavedSession:
-    """A session on disk.
-
-    Parameters
-    ----------
-    folder
-        Where it lies.
-    name, saved
-        Of the image, and when the last save was.
-    examples, settings, verified, confidence
-        As in a `Project`.
-    painted
-        Slices whose labels were saved.
-    """
-
-    folder: Path
-    name: str
-    saved: datetime
-    examples: ExampleSet
-    settings: RunSettings
-    verified: frozenset[int]
-    confidence: dict[int, float]
-    painted: tuple[int, ...]
-    touched: tuple[int, ...]
-
-    def __str__(self) -> str:
-        when = self.saved.astimezone().strftime("%Y-%m-%d %H:%M")
-        return f"{_count(len(self.examples), 'example')}, labels of {_count(len(self.painted), 'slice')}, saved {when}"
-
-    def planes(self) -> Iterator[tuple[int, NDArray[np.uint32]]]:
-        """The labels of each slice that was saved; see `_each`."""
-        yield from self._each("labels", self.painted)
-
-    def masks(self) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-        """The pixels that a person had painted, for each slice where that is known; see `_each`."""
-        for position, mask in self._each("touched", self.touched):
-            yield position, mask.astype(bool)
-
-    def _each(self, name: str, positions: tuple[int, ...]) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Read slices; those that are damaged are left out, and a warning names them."""
-        damaged: list[int] = []
-        try:
-            planes: Any = zarr.open_group(PlainFiles(self.folder / "labels.zarr", read_only=True), mode="r")[name]
-        except Exception as error:  # foreign bytes make parsers raise anything
-            raise FileError(f"the labels of the session {self.folder} cannot be read: {error}.") from error
-        for position in positions:
-            try:
-                plane = np.asarray(planes[position])
-            except Exception:  # codecs, too
-                damaged.append(position)
-            else:
-                yield position, plane
-        if damaged:
-            which = ", ".join(map(str, damaged))
-            told = f"the saved session is damaged: slice {which} could not be restored, all others could."
-            warnings.warn(told, DegradedDataWarning, stacklevel=2)
-
-    def restore_into(self, project: Project) -> None:
-        """Bring everything back into a project about the same image.
-
-        What was done in the project before stays: its examples, and the slices that are verified, annotated or painted
-        by hand. Other slices get the labels that were saved, but for damaged ones, which a `DegradedDataWarning` names.
-
-        Raises
-        ------
-        FileError
-            The labels cannot be read.
-        """
-        kept = project.locked | set(project.touched)
-        with storing(self.folder):
-            for position, plane in self.planes():
-                if position not in kept:
-                    project.labels.write(position, plane)
-            for position, mask in self.masks():
-                if position not in kept:
-                    project.touched.add(position, mask)
-        project.examples, project.settings = self._examples_for(project), self.settings
-        project.verified |= {p for p in self.verified if p < len(project.labels)}
-        project.confidence = {p: c for p, c in self.confidence.items() if p < len(project.labels)} | project.confidence
-
-    def _examples_for(self, project: Project) -> ExampleSet:
-        """The examples that were saved, then those of the project; where both have a slice, the project's."""
-        stack, annotated = project.stack, project.annotated
-        items = [replace(i, source=project.source) if is_own(i, stack) else i for i in self.examples.items]
-        items = [i for i in items if i.source != project.source or i.position not in annotated]
-        return replace(self.examples, items=(*items, *project.examples.items))
-
-
-def find_session(stack: Stack, image: Path | None = None) -> SavedSession | None:
-    """The newest session about an image, None if there is none that can be read."""
-    return next(iter(find_sessions(stack, image)), None)
-
-
-def find_sessions(stack: Stack, image: Path | None = None) -> list[SavedSession]:
-    """All sessions about an image that can be read, the newest first; also those that were set aside."""
-    wanted, found = identity(stack), []
-    current = {autosave_folder(stack, image), autosave_folder(stack)}
-    for folder in current | {_set_aside(f) for f in current}:
-        with contextlib.suppress(InContextError):
-            found.append(_load(folder, wanted))
-    return sorted(found, key=lambda saved: saved.saved, reverse=True)
-
-
-def _set_aside(folder: Path) -> Path:
-    """Where a session goes when another begins in its place."""
-    return folder.with_name(f"{folder.name}.previous")
-
-
-def load_session(folder: Path, stack: Stack | None = None) -> SavedSession:
-    """Read what a session is about; its labels are read later.
-
-    Raises
-    ------
-    FileError
-        It is none, damaged, of a newer version, or about another image than ``stack``.
-    """
-    return _load(folder, identity(stack) if stack is not None else None)
-
-
-def _load(folder: Path, image: str | None) -> SavedSession:
-    """Read a session that must be about the image with this identity, if one is given."""
-    try:
-        facts = json.loads(read_plain(folder / "session.json"))
-        if facts.get("format") != MARK or facts.get("version") != VERSION:
-            raise FileError(f"{folder} is no session, or one of a newer version of this program.")
-        if image is not None and facts.get("image") != image:
-            raise FileError(f"the session {folder} is about another image.")
-        log = list(_log(folder / "log.jsonl"))
-        examples = load_examples(folder / "examples.incontext") if (folder / "examples.incontext").exists() else None
-    except InContextError:
-        raise
-    except (OSError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        raise FileError(f"the session {folder} cannot be read: {error}.") from error
-    confidence: dict[int, float] = {}
-    flags: dict[str, dict[int, bool]] = {"verified": {}, "painted": {}, "touched": {}}
-    settings = RunSettings()
-    for entry in log:
-        match entry:
-            case ["confidence", int(position), float() | int() | None as sure] if position >= 0:
-                confidence[position] = np.nan if sure is None else float(sure)
-            case [str(name), int(position), bool(on)] if name in flags and position >= 0:
-                flags[name][position] = on
-            case ["settings", dict(values)]:
-                with contextlib.suppress(InputError, TypeError, ValueError):  # of another version
-                    settings = RunSettings.from_dict(values)
-    verified, painted, touched = (tuple(sorted(p for p, on in f.items() if on)) for f in flags.values())
-    return SavedSession(
-        folder, str(facts.get("name", "")), datetime.fromtimestamp((folder / "log.jsonl").stat().st_mtime, UTC),
-        examples or ExampleSet(), settings, frozenset(verified),
-        {p: c for p, c in confidence.items() if np.isfinite(c)}, painted, touched,
-    )  # fmt: skip
+def sessions_at(folder: Path) -> list[Path]:
+    """The sessions that lie where `autosave_folder` says: the folder, and those with a number after its name."""
+    if not folder.parent.is_dir():
+        return []
+    return [f for f in folder.parent.iterdir() if re.fullmatch(rf"{re.escape(folder.name)}(\.\d+)?", f.name)]
 
 
 def _end_line(log: Path) -> None:
@@ -239,15 +91,10 @@ def _end_line(log: Path) -> None:
             file.write(b"\n")
 
 
-def _log(file: Path) -> Iterator[Any]:
-    """The lines of a log that can be read; the last one may be cut off by a crash."""
-    for line in read_plain(file).splitlines():
-        with contextlib.suppress(ValueError, RecursionError):
-            yield json.loads(line)
-
-
 class Autosave:
     """Saves a project as it changes, in a thread of its own.
+
+    As long as it is open no other one saves in its folder, also of another process.
 
     Parameters
     ----------
@@ -256,8 +103,9 @@ class Autosave:
     stack
         The image.
     resumed
-        Whether the session in the folder was restored, and goes on. If not, it is set aside (``.previous``): it may
-        hold what somebody still wants.
+        Whether the session in the folder was restored, and goes on there: `resumed` then, unless it is still open
+        elsewhere. If not, a new one begins, with a number after its name if there is one already, which may hold what
+        somebody still wants.
     on_error
         Told once if saving fails (a full disk, a folder that is gone); work goes on unsaved.
 
@@ -271,23 +119,21 @@ class Autosave:
         self, folder: Path, stack: Stack, *, resumed: bool = False,
         on_error: Callable[[InContextError], Any] | None = None,
     ) -> None:  # fmt: skip
-        self.folder, self._on_error = folder, on_error
-        self.previous: Path | None = None  # where an older session was set aside
+        self._on_error = on_error
         self._waiting: list[Future[None]] = []
         self._failed = False
         with storing(folder):
-            if not resumed:
-                if folder.exists():
-                    self.previous = _set_aside(folder)
-                    shutil.rmtree(self.previous, ignore_errors=True)
-                    folder.rename(self.previous)
+            self._lock = _locked(folder) if resumed else None
+            self.resumed = self._lock is not None
+            self.folder = folder if self.resumed else _new_folder(folder)
+            if self._lock is None:
+                self._lock = _locked(self.folder)
                 self._begin(stack)
-            _end_line(folder / "log.jsonl")
-            self._group = zarr.open_group(PlainFiles(folder / "labels.zarr"), mode="a")
+            _end_line(self.folder / "log.jsonl")
+            self._group = zarr.open_group(PlainFiles(self.folder / "labels.zarr"), mode="a")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="incontext-autosave")
 
     def _begin(self, stack: Stack) -> None:
-        self.folder.mkdir(parents=True)
         group = zarr.open_group(self.folder / "labels.zarr", mode="w")
         shape = (len(stack), *stack.plane_shape)
         chunks = (1, *(min(_CHUNK, n) for n in stack.plane_shape))
@@ -377,8 +223,10 @@ class Autosave:
         self._waiting.clear()
 
     def close(self) -> None:
-        """Wait until everything is saved, and end the thread."""
+        """Wait until everything is saved, and end the thread; others may go on with the session."""
         self._thread.shutdown(wait=True)
+        if self._lock is not None:
+            self._lock.release()
 
     def discard(self) -> None:
         """Delete the session."""
@@ -387,14 +235,53 @@ class Autosave:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _new_folder(folder: Path) -> Path:
+    """Make a folder for a new session: ``folder``, or the first with a number after its name that nobody has."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    base, number = _base(folder), 1
+    while True:
+        made = base.with_name(f"{base.name}.{number}") if number > 1 else base
+        try:
+            made.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return made
+
+
+def _base(folder: Path) -> Path:
+    """The folder without a number after its name."""
+    return folder.with_name(re.sub(r"\.\d+$", "", folder.name))
+
+
+def _locked(folder: Path) -> FileLock | None:
+    """Lock a session; None if somebody else has it."""
+    lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return None
+    except (OSError, NotImplementedError):  # disks that know no locks
+        pass
+    return lock
 
 
 def _make_room(newest: Path) -> None:
-    """Delete the oldest sessions of the user's directory if there are too many."""
-    if newest.parent != sessions_directory():
-        return
-    sessions = [f for f in newest.parent.iterdir() if SUFFIX in f.name and f != newest]
-    for folder in sorted(sessions, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT - 1 :]:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Delete the oldest sessions of an image, and of the user's directory, if there are too many."""
+    _delete_oldest(sessions_at(_base(newest)), KEPT_OF_IMAGE)
+    if newest.parent == sessions_directory():
+        _delete_oldest((f for f in newest.parent.iterdir() if SUFFIX in f.name), KEPT)
+
+
+def _delete_oldest(folders: Iterable[Path], kept: int) -> None:
+    """Delete all sessions but the newest ones, and those that are open."""
+    for folder in sorted(folders, key=_last_save, reverse=True)[kept:]:
+        lock = _locked(folder)
+        if lock is not None:
+            lock.release()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _last_save(folder: Path) -> float:
+    log = folder / "log.jsonl"
+    return (log if log.exists() else folder).stat().st_mtime
