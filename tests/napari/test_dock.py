@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QScrollAr
 
 from napari_incontext_seg._napari.dock import InContextDock
 from napari_incontext_seg._napari.keys import KEYS
-from napari_incontext_seg.session.saved import find_sessions
+from napari_incontext_seg.session.saved import find_sessions, load_session
 
 SHAPE = (9, 24, 24)
 
@@ -759,6 +759,29 @@ def test_a_command_needs_an_image_that_is_a_file(desk, qtbot, notes, tmp_path):
     run(desk, qtbot)
     assert desk.keeping.command(tmp_path / "a.incontext") is None
     assert "save it" in str(notes)
+
+
+def test_after_the_dock_is_closed_napari_paints_as_without_it(desk, viewer, qtbot, notes):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    labels, folder = desk.bench.planes.layer, desk.bench.project.autosave.folder
+    names = [layer.name for layer in viewer.layers]
+    viewer.dims.set_current_step(0, 2)
+    desk.review.preview.setChecked(True)
+    assert len(viewer.layers) == 3
+    callbacks = [*labels.mouse_drag_callbacks]
+    viewer.window.remove_dock_widget(desk)
+    assert [layer.name for layer in viewer.layers] == names
+    assert len(labels.mouse_drag_callbacks) == len(callbacks) - 1
+    assert not [key for key in labels.keymap if "Shift" in str(key)]
+    qtbot.wait(50)  # the dock is deleted
+    labels.paint_polygon([(2, 2, 2), (2, 2, 9), (2, 9, 9)], 7)
+    assert (labels.data[2] == 7).any()
+    viewer.dims.set_current_step(0, 3)
+    viewer.theme = "light"
+    viewer.add_image(np.zeros((4, 4)))
+    assert load_session(folder).painted == tuple(range(9))
+    assert "wrong" not in str(notes)
 
 
 # -- the whole --------------------------------------------------------------------------------------------------------

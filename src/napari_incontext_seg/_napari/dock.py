@@ -161,6 +161,15 @@ class InContextDock(LeavingDock):
         self._bind_keys()
 
     def let_go(self) -> None:
+        """Take keys from layers and overlays from the viewer, save, and follow the viewer no longer."""
+        self._unbind()
+        self.reviewing.end()
+        self.layers.let_go()
+        self.bench.let_go()
+        self.viewer.events.theme.disconnect(self._on_theme)
+        self.viewer.layers.events.inserted.disconnect(self._on_inserted)
+
+    def _unbind(self) -> None:
         """Take keys from layers."""
         for layer in self._bound:
             unbind(layer)
@@ -168,7 +177,7 @@ class InContextDock(LeavingDock):
 
     def _bind_keys(self) -> None:
         """Move the keys to the layers that are worked on now."""
-        self.let_go()
+        self._unbind()
         chosen = (self.bench.view, self.bench.planes)
         self._bound = [part.layer for part in chosen if part is not None]
         for layer in self._bound:

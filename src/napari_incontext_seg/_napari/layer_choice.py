@@ -43,9 +43,17 @@ class LayerChoice(QWidget):
         bench.opened.connect(self._show_axes)
         self.image.activated.connect(self._on_image)
         self.labels.activated.connect(self._on_labels)
-        events = bench.viewer.layers.events
-        for event in (events.inserted, events.removed, events.reordered):
+        for event in self._events():
             event.connect(self._on_layers)
+
+    def let_go(self) -> None:
+        """Follow the viewer's layers no longer."""
+        for event in self._events():
+            event.disconnect(self._on_layers)
+
+    def _events(self) -> tuple[Any, ...]:
+        events = self._bench.viewer.layers.events
+        return events.inserted, events.removed, events.reordered
 
     def _on_layers(self, _: Any = None) -> None:
         self.refresh()

@@ -42,7 +42,7 @@ class Reviewing(QObject):
         self._mapped = False
         bench.moved.connect(self._follow)
         bench.changed.connect(lambda topic, position: self._follow() if position == bench.position else None)
-        bench.opened.connect(self._end)
+        bench.opened.connect(self.end)
 
     # -- unsure and verified --------------------------------------------------------------------------------------
     @property
@@ -165,6 +165,7 @@ class Reviewing(QObject):
             else:
                 self._map.hide()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Take the overlays away."""
         self._preview.hide()
         self._map.hide()

@@ -151,6 +151,12 @@ class Workbench(QObject):
             self.project.close()
         self.view = self.planes = self.project = self._at_end.project = None
 
+    def let_go(self) -> None:
+        """Close the project, and follow the viewer no longer."""
+        self.close()
+        self.viewer.dims.events.current_step.disconnect(self._on_moved)
+        self.viewer.dims.events.order.disconnect(self._on_moved)
+
     def make_labels(self, image: Image) -> Labels:
         """Make an empty labels layer that lies where an image does, ready to paint in."""
         labels = self.viewer.add_labels(**labels_for(self.view_of(image)))
