@@ -572,6 +572,39 @@ def test_naparis_own_undo_takes_back_strokes_only(desk, qtbot):
     np.testing.assert_array_equal(labels.data[6] > 0, blobs()[6] > 100)
 
 
+def test_a_stroke_that_was_undone_is_the_models_again_until_it_is_redone(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    labels = desk.bench.planes.layer
+    labels.brush_size = 10
+    labels.selected_label = 5
+    labels.paint((6, 12, 10), 5)
+    labels.paint((6, 12, 14), 8)
+    assert desk.bench.project.touched[6].sum() == (labels.data[6] > 0).sum()
+    viewer.dims.set_current_step(0, 1)  # undo reaches slices that are not on display
+    labels.undo()
+    np.testing.assert_array_equal(desk.bench.project.touched[6], labels.data[6] == 5)
+    labels.undo()
+    assert not desk.bench.project.touched[6].any()
+    labels.redo()
+    np.testing.assert_array_equal(desk.bench.project.touched[6], labels.data[6] == 5)
+    labels.undo()
+    run(desk, qtbot)
+    np.testing.assert_array_equal(labels.data[6] > 0, blobs()[6] > 100)
+
+
+def test_polygons_and_what_undo_leaves_are_saved(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    labels, saving = desk.bench.planes.layer, desk.bench.project.autosave
+    viewer.dims.set_current_step(0, 2)
+    labels.paint_polygon([(2, 2, 2), (2, 2, 9), (2, 9, 9)], 7)
+    labels.paint((2, 18, 18), 8)
+    for _ in range(2):
+        qtbot.waitUntil(lambda: not desk.bench._edited)
+        saving.flush()
+        np.testing.assert_array_equal(dict(load_session(saving.folder).planes())[2], labels.data[2])
+        labels.undo()
+
+
 def test_use_as_example_and_continue_onward(desk, viewer, qtbot, monkeypatch):
     desk.collecting.add_slice()
     run(desk, qtbot)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..core.stack import Stack
 from ..core.units import unit_name
 from ..errors import InputError
+from .strokes import painted_indices
 
 if TYPE_CHECKING:
     from napari.components import Dims
@@ -223,7 +224,7 @@ class LayerPlanes:
         """What a paint event of the layer changed: plane number -> mask (Y, X)."""
         masks: dict[int, NDArray[np.bool_]] = {}
         for atom in value:
-            for position, rows, columns in self._pixels(_painted_indices(atom)):
+            for position, rows, columns in self._pixels(painted_indices(atom)):
                 mask = masks.setdefault(position, np.zeros(self._stack.plane_shape, bool))
                 mask[rows, columns] = True
         return masks
@@ -236,16 +237,6 @@ class LayerPlanes:
             return [(0, rows, columns)]
         numbers = np.ravel_multi_index(tuple(by_axis[a] for a in self._stack.plane_axes), self._stack.grid)
         return [(int(p), rows[numbers == p], columns[numbers == p]) for p in np.unique(numbers)]
-
-
-def _painted_indices(atom: Any) -> tuple[NDArray[np.intp], ...]:
-    """The pixels of an entry of napari's paint history: indices, or (napari 0.9) a box and a mask in it."""
-    box = getattr(atom, "slice_key", None)
-    if box is None:
-        return tuple(np.atleast_1d(np.asarray(axis)).ravel() for axis in np.broadcast_arrays(*atom[0]))
-    shape = tuple(s.stop - s.start for s in box)
-    mask = np.ones(shape, bool) if atom.mask is None else np.broadcast_to(atom.mask, shape)
-    return tuple(axis + s.start for axis, s in zip(np.nonzero(mask), box, strict=True))
 
 
 def _label_axes(layer: Labels, view: ImageView) -> str:

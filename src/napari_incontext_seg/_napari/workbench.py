@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -21,6 +22,7 @@ from .job import Job, Run, Stop
 from .layers import ImageView, LayerPlanes, fits, labels_for, view_image
 from .models import Say, Share, ready_predictor, tuned_predictor
 from .notices import tell, tell_error, told
+from .strokes import Strokes
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -67,6 +69,7 @@ class Workbench(QObject):
         self._at_end = _AtEnd()
         self.destroyed.connect(self._at_end)
         self._edited: set[int] = set()
+        self._strokes = Strokes()
         self._told_kept = False
         self.provenance: dict[str, Any] = {}
         self._settle = QTimer(self)
@@ -133,6 +136,7 @@ class Workbench(QObject):
         planes = LayerPlanes(labels, self.view, lambda: self.position)
         self.project = Project(self.view.stack, planes, on_change=self._on_change)
         self.planes, self._at_end.project = planes, self.project
+        self._strokes = Strokes()
         labels.events.paint.connect(self._on_paint)
         labels.events.set_data.connect(self._on_drawn)
         labels.mouse_drag_callbacks.append(self._on_drag)
@@ -268,7 +272,7 @@ class Workbench(QObject):
 
     # -- what people and layers do --------------------------------------------------------------------------------
     def refresh_examples(self) -> None:
-        """Bring examples up to date whose slices were edited; else it happens a moment after the last stroke."""
+        """Save slices that were edited, as examples too; else it happens a moment after the last stroke."""
         edited, self._edited = self._edited, set()
         self._settle.stop()
         if self.project is not None:
@@ -279,21 +283,30 @@ class Workbench(QObject):
     def _on_paint(self, event: Any) -> None:
         if self.project is None or self.planes is None:
             return
-        for position, mask in self.planes.painted(event.value).items():
+        masks = self.planes.painted(event.value)
+        self._strokes.add(event.value, {p: mask & ~self.project.touched[p] for p, mask in masks.items()})
+        for position, mask in masks.items():
             self.project.note_hand_edit(position, mask)
             self.painted.emit(position)
             self._note_edited(position)
 
     def _on_drawn(self, _: Any = None) -> None:
-        """The labels were drawn anew: perhaps napari's undo changed an example's."""
-        position = self.position
-        if position is not None:
-            self._note_edited(position)
+        """The labels were drawn anew: perhaps napari's undo changed them."""
+        if self.project is None or self.planes is None or self.view is None:
+            return
+        for undone, fresh in self._strokes.follow(self.planes.layer.data):
+            for position, pixels in fresh.items():
+                mask = np.zeros(self.view.stack.plane_shape, bool)
+                mask.flat[pixels] = True
+                self.project.note_hand_edit(position, mask, undone=undone)
+                self._note_edited(position)
+        shown = self.position
+        if shown is not None and shown in self.project.annotated:
+            self._note_edited(shown)
 
     def _note_edited(self, position: int) -> None:
-        if self.project is not None and position in self.project.annotated:
-            self._edited.add(position)
-            self._settle.start()
+        self._edited.add(position)
+        self._settle.start()
 
     def _on_drag(self, layer: Labels, event: Any) -> Iterator[None]:
         """While a brush is down the model's slices wait: they must not write over a stroke that is not told of yet."""

@@ -19,8 +19,15 @@ class PackedMasks:
 
     def add(self, position: int, mask: NDArray[np.bool_]) -> None:
         """Add the pixels of ``mask`` to those of a slice."""
-        packed, known = np.packbits(mask), self._packed.get(position)
-        self._packed[position] = packed if known is None else known | packed
+        if mask.any():
+            packed, known = np.packbits(mask), self._packed.get(position)
+            self._packed[position] = packed if known is None else known | packed
+
+    def remove(self, position: int, mask: NDArray[np.bool_]) -> None:
+        """Take the pixels of ``mask`` from those of a slice."""
+        left = self._packed.pop(position, np.packbits(mask)) & ~np.packbits(mask)
+        if left.any():
+            self._packed[position] = left
 
     def __getitem__(self, position: int) -> NDArray[np.bool_]:
         packed = self._packed.get(position)

@@ -139,10 +139,12 @@ class Project:
         return len(self.examples) - 1
 
     def refresh_example(self, position: int) -> bool:
-        """Bring the example of a slice up to date after its labels were edited; False if there is none.
+        """Save a slice after its labels were edited, and bring its example up to date; False if there is none.
 
         A slice whose annotation was all erased stays an example as it was.
         """
+        if self.autosave is not None:
+            self.autosave.save_plane(position, self.labels.read(position))
         number = self.examples.find(self.source, position)
         if number is None:
             return False
@@ -211,9 +213,9 @@ class Project:
 
     def _example(self, position: int, ignore_label: int | None = -1) -> Example:
         ignore = self.examples.ignore_label if ignore_label == -1 else ignore_label
-        stack = self.stack
         try:
-            return Example.from_labels(stack.plane(position), self.labels.read(position), ignore, stack.spacing)
+            plane = self.stack.plane(position)
+            return Example.from_labels(plane, self.labels.read(position), ignore, self.stack.spacing)
         except InputError as error:
             raise InputError(f"slice {position}: {error}") from error
 
@@ -226,9 +228,9 @@ class Project:
         self._tell("examples", position)
 
     # -- hand painting --------------------------------------------------------------------------------------------
-    def note_hand_edit(self, position: int, mask: NDArray[np.bool_]) -> None:
-        """Note that a person painted the pixels of ``mask`` (Y, X): the model leaves them alone from now on."""
-        self.touched.add(position, mask)
+    def note_hand_edit(self, position: int, mask: NDArray[np.bool_], *, undone: bool = False) -> None:
+        """Note that a person painted the pixels of ``mask`` (Y, X), which the model leaves alone, or undid that."""
+        (self.touched.remove if undone else self.touched.add)(position, mask)
         if self.autosave is not None:
             self.autosave.save_touched(position, self.touched[position])
             self.autosave.save_plane(position, self.labels.read(position))
@@ -249,8 +251,7 @@ class Project:
             self.stack, examples, settings, predictor, current=current, verified=verified, locked=self.locked
         )
         self._painting = self._next_run()
-        span = span_of(self.stack, settings, current, verified)
-        self.last_run = RunRecord(examples, settings, span, verified)
+        self.last_run = RunRecord(examples, settings, span_of(self.stack, settings, current, verified), verified)
         return run
 
     def commit(self, step: Step) -> bool:
