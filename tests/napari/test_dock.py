@@ -152,6 +152,19 @@ def test_axes_and_channels_can_be_named(viewer, qtbot, notes):
     assert dock.bench.view.stack.used_channels == (3,)
 
 
+@pytest.mark.parametrize("field", ["axes", "channels"])
+def test_return_in_a_field_with_the_letters_that_it_had_changes_nothing(viewer, qtbot, field):
+    viewer.add_image(np.stack([blobs(), blobs() // 2]), name="two channels", axis_labels=("c", "z", "y", "x"))
+    dock = dock_on(viewer, qtbot)
+    dock.layers.new.click()
+    project = dock.bench.project
+    edited = getattr(dock.layers, field)
+    qtbot.keyClicks(edited, "1")
+    qtbot.keyClick(edited, Qt.Key.Key_Backspace)
+    qtbot.keyClick(edited, Qt.Key.Key_Return)
+    assert dock.bench.project is project
+
+
 # -- examples ---------------------------------------------------------------------------------------------------------
 def test_adding_the_slice_on_display_shows_a_thumbnail(desk):
     desk.examples.add.click()

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..session.project import Project
 from ..session.settings import RunSettings
 from .job import Job, Run, Stop
-from .layers import ImageView, LayerPlanes, fits, labels_for, view_image
+from .layers import ImageView, LayerPlanes, fits, guess_letters, labels_for, view_image
 from .models import Say, Share, ready_predictor, tuned_predictor
 from .notices import tell, tell_error, told
 from .strokes import Strokes
@@ -103,7 +103,7 @@ class Workbench(QObject):
         return view_image(image, self.viewer.dims, self.axes.get(image), self.channels.get(image))
 
     def name_axes(self, axes: str, channels: tuple[int, ...] | None = None) -> None:
-        """Say what the axes of the image are, and which channels are looked at; work on it begins anew.
+        """Say what the axes of the image are, and which channels are looked at; if that is new, work begins anew.
 
         Raises
         ------
@@ -113,6 +113,9 @@ class Workbench(QObject):
         if self.view is None:
             return
         image, labels = self.view.layer, self.planes.layer if self.planes is not None else None
+        now = self.axes.get(image) or guess_letters(image), self.view.stack.used_channels if "c" in axes else None
+        if (axes, channels) == now:
+            return
         view_image(image, self.viewer.dims, axes, channels)
         self.axes[image], self.channels[image] = axes, channels
         self.close()
