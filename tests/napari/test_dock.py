@@ -558,6 +558,20 @@ def test_labels_that_were_there_before_stay(desk, qtbot, notes):
     assert "kept" in str(notes)
 
 
+def test_slices_with_labels_from_before_are_painted_anew_as_the_dock_says(desk, qtbot, notes):
+    old = desk.bench.planes.layer
+    old.data[:4, :2] = 5
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    assert "press New" in str(notes)
+    desk.layers.new.click()
+    desk.take_over.take.click()
+    assert desk.reviewing.annotated == {4}
+    run(desk, qtbot)
+    np.testing.assert_array_equal(desk.bench.planes.layer.data > 0, blobs() > 100)
+    assert (old.data[:4, :2] == 5).all()
+
+
 def test_undo_and_redo_by_slice_and_run_keep_hand_edits(desk, qtbot):
     desk.collecting.add_slice()
     run(desk, qtbot)

@@ -115,9 +115,14 @@ class Collecting:
     def open_file(self, path: str | Path) -> None:
         """Add the examples of a file."""
         with told("opening the example set"):
-            count = self.bench.ready().import_examples(load_examples(path))
+            self.take_over(load_examples(path), Path(path).name)
+
+    def take_over(self, examples: ExampleSet, where_from: str) -> None:
+        """Add examples to this work; own slices without labels get theirs."""
+        with told("adding examples"):
+            count = self.bench.ready().import_examples(examples)
             self._color_labels()
-            tell(f"{count} new {'example' if count == 1 else 'examples'} from {Path(path).name}.")
+            tell(f"{count} new {'example' if count == 1 else 'examples'} from {where_from}.")
 
     def save_file(self, path: str | Path) -> None:
         """Save the examples as one file."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QMessageBox, QVBoxLayout, QWidget
 
+from ..core.example_set import ExampleSet
 from .collecting import Collecting
 from .examples_section import ExamplesSection
 from .keeping import Keeping
@@ -48,8 +51,8 @@ class InContextDock(LeavingDock):
         self.reviewing = Reviewing(self.bench)
         self.keeping = Keeping(self.bench)
         self.restore = Offer("Restore", "Bring back examples, verified slices and results.", self._on_restore)
-        self.take_over = Offer("Use them", "Add the examples of this file to this work.", self._on_take_over)
-        self._dropped = ""
+        self.take_over = Offer("Use them", "Add these examples to this work.", self._on_take_over)
+        self._offered: Callable[[], None] = lambda: None  # what is done when examples are taken over
         self.examples = ExamplesSection(self.collecting, colors)
         self.propagate = PropagateSection()
         self.review = ReviewSection(self.reviewing, self.keeping, colors)
@@ -132,6 +135,7 @@ class InContextDock(LeavingDock):
         bench.opened.connect(self._on_opened)
         bench.moved.connect(self._on_moved)
         bench.changed.connect(self._on_changed)
+        self.layers.made.connect(self._on_made)
         self.propagate.run_clicked.connect(self.run)
         self.propagate.cancel_clicked.connect(self.cancel)
         self.review.continue_asked.connect(self.use_and_continue)
@@ -204,11 +208,17 @@ class InContextDock(LeavingDock):
         path = event.value.metadata.get(KEY)
         view = self.bench.view
         if path and self.bench.project is not None and view is not None and KEY not in view.layer.metadata:
-            self._dropped = str(path)
-            self.take_over.propose(f"{Path(self._dropped).name} was opened.")
+            self._offered = partial(self.collecting.open_file, str(path))
+            self.take_over.propose(f"{Path(str(path)).name} was opened.")
+
+    def _on_made(self, examples: ExampleSet) -> None:
+        """New labels were made: perhaps for the same work."""
+        if examples.items:
+            self._offered = partial(self.collecting.take_over, examples, "the work before")
+            self.take_over.propose(f"Examples of the work before: {len(examples.items)}.")
 
     def _on_take_over(self) -> None:
-        self.collecting.open_file(self._dropped)
+        self._offered()
 
     def _on_restore(self) -> None:
         settings = self.keeping.restore()

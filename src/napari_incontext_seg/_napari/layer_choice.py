@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLineEdit, QVBoxLayout, QWidget
 
+from ..core.example_set import ExampleSet
 from ..errors import InputError
 from .controls import button, choice, row
 from .layers import guess_letters
@@ -14,7 +16,12 @@ from .workbench import Workbench
 
 
 class LayerChoice(QWidget):
-    """Two lists that follow the viewer's layers, and a button that makes a new labels layer."""
+    """Two lists that follow the viewer's layers, and a button that makes a new labels layer.
+
+    ``made`` tells that one was made, with the examples of the work before.
+    """
+
+    made = Signal(object)
 
     def __init__(self, bench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -95,10 +102,12 @@ class LayerChoice(QWidget):
 
     def _make(self) -> None:
         with told("making labels"):
-            image = self.image.currentData()
+            image, project = self.image.currentData(), self._bench.project
+            examples = project.examples if project is not None else ExampleSet()
             labels = self._bench.make_labels(image)
             self._bench.open(image, labels)
             self.refresh()
+            self.made.emit(examples)
 
     def _on_image(self) -> None:
         self._bench.open(self.image.currentData(), None)

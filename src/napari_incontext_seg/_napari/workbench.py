@@ -271,7 +271,10 @@ class Workbench(QObject):
         project.note_hand_edit(position, found)
         if not self._told_kept:
             self._told_kept = True
-            tell("Labels that were there before are kept. Press New (labels) to have these slices painted anew.")
+            tell(
+                "Labels that were there before are kept. To have these slices painted anew, press New (labels), and "
+                "take over the examples (Use them)."
+            )
 
     # -- what people and layers do --------------------------------------------------------------------------------
     def refresh_examples(self) -> None:
