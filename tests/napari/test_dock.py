@@ -165,6 +165,44 @@ def test_return_in_a_field_with_the_letters_that_it_had_changes_nothing(viewer, 
     assert dock.bench.project is project
 
 
+def test_an_image_whose_data_is_replaced_is_another_image(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    project = desk.bench.project
+    viewer.layers["blobs"].data = blobs().copy()
+    assert desk.bench.project is project
+    other = np.roll(blobs(), 5, axis=1)
+    viewer.layers["blobs"].data = other
+    assert desk.bench.project is not project
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    assert desk.layers.image.currentText() == "blobs"
+    np.testing.assert_array_equal(desk.bench.planes.layer.data[5] > 0, other[5] > 100)
+
+
+def test_data_of_another_shape_are_noticed_in_image_and_labels(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    slow = Slow()
+    desk.bench.run(desk.propagate.settings(), slow)
+    qtbot.waitUntil(slow.waiting.is_set)
+    larger = (12, 24, 24)
+    viewer.layers["blobs"].data = blobs(larger)
+    assert desk.bench.project is None
+    viewer.layers["blobs labels"].data = (blobs(larger) > 100).astype(np.uint8)
+    assert len(desk.bench.project.labels) == 12
+    slow.open()
+    qtbot.waitUntil(lambda: not desk.bench.job.running)
+
+
+def test_labels_that_are_replaced_by_others_of_the_same_shape_go_on(desk, viewer):
+    desk.collecting.add_slice()
+    project = desk.bench.project
+    labels = desk.bench.planes.layer
+    labels.paint((4, 20, 20), 5)
+    labels.data = labels.data.astype(np.uint16)
+    assert desk.bench.project is project
+    assert desk.collecting.examples.items
+
+
 # -- examples ---------------------------------------------------------------------------------------------------------
 def test_adding_the_slice_on_display_shows_a_thumbnail(desk):
     desk.examples.add.click()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLineEdit, QVBoxLayout, QWidget
 
@@ -55,12 +56,16 @@ class LayerChoice(QWidget):
 
     def let_go(self) -> None:
         """Follow the viewer's layers no longer."""
-        for event in self._events():
+        for event in (*self._events(), *self._layer_events()):
             event.disconnect(self._on_layers)
 
     def _events(self) -> tuple[Any, ...]:
         events = self._bench.viewer.layers.events
         return events.inserted, events.removed, events.reordered
+
+    def _layer_events(self) -> list[Any]:
+        layers = [layer for layer in self._bench.viewer.layers if isinstance(layer, Image | Labels)]
+        return [layer.events.data for layer in layers]
 
     def _on_layers(self, _: Any = None) -> None:
         self.refresh()
@@ -70,6 +75,9 @@ class LayerChoice(QWidget):
         bench = self._bench
         image = bench.view.layer if bench.view is not None else None
         labels = bench.planes.layer if bench.planes is not None else None
+        for event in self._layer_events():
+            event.connect(self._on_layers)  # once, however often
+        bench.close_replaced()
         images = bench.images()
         if image not in images:
             image = images[-1] if images else None

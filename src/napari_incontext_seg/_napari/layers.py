@@ -48,6 +48,11 @@ class ImageView:
     axes: str
     stack: Stack
 
+    @property
+    def data(self) -> Any:
+        """What the layer holds now, at full resolution."""
+        return _full(self.layer)
+
     def position(self, dims: Dims) -> int | None:
         """The plane that is displayed; None if the sliders stand outside of the image."""
         point = np.rint(_data_point(self.layer, dims)).astype(int)
@@ -109,10 +114,9 @@ def view_image(layer: Image, dims: Dims, axes: str | None = None, channels: tupl
 
 
 def _view(layer: Image, letters: str, channels: tuple[int, ...] | None = None) -> ImageView:
-    data = layer.data[0] if layer.multiscale else layer.data
     count = layer.ndim
     stack = Stack(
-        data,
+        _full(layer),
         letters + ("s" if layer.rgb else ""),
         tuple(float(s) for s in layer.scale) + ((1.0,) if layer.rgb else ()),
         tuple(unit_name(u) for u in _units(layer, count)) + (("",) if layer.rgb else ()),
@@ -121,6 +125,10 @@ def _view(layer: Image, letters: str, channels: tuple[int, ...] | None = None) -
         name=layer.name,
     )
     return ImageView(layer, letters, stack)
+
+
+def _full(layer: Image) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
 
 
 def native_view(layer: Image, axes: str | None = None) -> ImageView:

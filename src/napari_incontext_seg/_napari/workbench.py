@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -16,6 +17,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..errors import InputError
+from ..session.autosave import identity
 from ..session.project import Project
 from ..session.settings import RunSettings
 from .job import Job, Run, Stop
@@ -163,6 +165,20 @@ class Workbench(QObject):
         self.close()
         self.viewer.dims.events.current_step.disconnect(self._on_moved)
         self.viewer.dims.events.order.disconnect(self._on_moved)
+
+    def close_replaced(self) -> None:
+        """Close the project if the data of its layers was replaced: by another image, or by labels that do not fit."""
+        view = self.view
+        if view is None:
+            return
+        if self.planes is not None and not fits(self.planes.layer, view):
+            self._edited.clear()  # they are gone
+            self.close()
+        elif view.data is not view.stack.data:
+            with suppress(InputError):
+                if identity(replace(view.stack, data=view.data)) == identity(view.stack):
+                    return
+            self.close()
 
     def make_labels(self, image: Image) -> Labels:
         """Make an empty labels layer that lies where an image does, ready to paint in."""
