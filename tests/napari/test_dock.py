@@ -132,6 +132,16 @@ def test_new_labels_lie_where_the_image_does(viewer, qtbot):
     assert labels.mode == "paint"
 
 
+def test_labels_of_another_scale_can_be_aligned(viewer, qtbot):
+    image = viewer.add_image(blobs(), name="blobs", scale=(2, 0.5, 0.5))
+    labels = viewer.add_labels(np.zeros(SHAPE, np.uint8), name="plain")
+    dock = dock_on(viewer, qtbot)
+    assert not dock.align.isHidden()
+    dock.align.take.click()
+    assert dock.align.isHidden()
+    np.testing.assert_allclose(labels.scale, image.scale)
+
+
 def test_axes_and_channels_can_be_named(viewer, qtbot, notes):
     viewer.add_image(np.stack([blobs(), blobs() // 2, blobs() // 3, blobs() // 4]), name="four channels")
     dock = dock_on(viewer, qtbot)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_incontext_seg._napari.layers import LayerPlanes, fits, labels_for, view_image
+from napari_incontext_seg._napari.layers import LayerPlanes, align, fits, labels_for, lies_elsewhere, view_image
+from napari_incontext_seg._napari.overlay import PlaneOverlay
 from napari_incontext_seg.errors import InputError
 
 
@@ -26,6 +27,49 @@ def test_an_image_of_any_number_of_axes_is_a_stack(viewer, shape, axes):
     view = view_image(image, viewer.dims)
     assert view.stack.axes == axes
     assert view.stack.plane_shape == (5, 6)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"shear": [0, 0, 0.3]},
+        {"rotate": [[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]]},
+        {"affine": [[1, 0, 0, 5], [0, 1.5, 0.2, 30], [0, 0, 1, 0], [0, 0, 0, 1]], "scale": (2, 0.5, 0.5)},
+    ],
+    ids=["shear", "rotate", "affine"],
+)
+def test_labels_and_overlays_lie_where_an_image_is_turned_within_its_slices(viewer, place):
+    image = viewer.add_image(volume(4, 5, 6), **place)
+    view = view_image(image, viewer.dims)
+    labels, _ = planes_of(viewer, image, view)
+    overlay = PlaneOverlay(viewer, "preview")
+    overlay.show(view, 2, np.ones((5, 6), np.uint32))
+    assert not lies_elsewhere(labels, view)
+    for corner in ((0, 0), (4, 5)):
+        expected = image.data_to_world((2, *corner))
+        np.testing.assert_allclose(labels.data_to_world((2, *corner)), expected)
+        np.testing.assert_allclose(overlay.layer.data_to_world((0, *corner)), expected)
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal")
+@pytest.mark.parametrize("place", [{"shear": [0.3, 0, 0]}, {"rotate": [20, 0, 0]}], ids=["shear", "rotate"])
+def test_an_image_that_is_askew_across_its_slices_is_refused(viewer, place):
+    image = viewer.add_image(volume(4, 5, 6), **place)
+    with pytest.raises(InputError, match="across its slices"):
+        view_image(image, viewer.dims)
+
+
+@pytest.mark.parametrize("axes", ["zyx", "czyx", "zcyx"])
+def test_labels_that_lie_elsewhere_than_the_image_are_seen_and_aligned(viewer, axes):
+    image = viewer.add_image(volume(4, 5, 6, 7)[: 4 if len(axes) == 4 else 1].squeeze(), axis_labels=axes)
+    image.scale = [2, 0.5, 0.5, 0.5][-len(axes) :]
+    view = view_image(image, viewer.dims)
+    made = labels_for(view)
+    labels = viewer.add_labels(made["data"])
+    assert lies_elsewhere(labels, view)
+    align(labels, view)
+    assert not lies_elsewhere(labels, view)
+    np.testing.assert_allclose(labels.scale, made["scale"])
 
 
 @pytest.mark.parametrize("wrap", [np.asarray, da.from_array, lambda a: zarr.array(a)], ids=["numpy", "dask", "zarr"])

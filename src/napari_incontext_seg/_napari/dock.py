@@ -15,6 +15,7 @@ from .examples_section import ExamplesSection
 from .keeping import Keeping
 from .keys import bind, bind_dock, unbind
 from .layer_choice import LayerChoice
+from .layers import align, lies_elsewhere
 from .leaving import LeavingDock
 from .models import question, to_download
 from .notices import tell, tell_error, tell_warning
@@ -52,6 +53,7 @@ class InContextDock(LeavingDock):
         self.keeping = Keeping(self.bench)
         self.restore = Offer("Restore", "Bring back examples, verified slices and results.", self._on_restore)
         self.take_over = Offer("Use them", "Add these examples to this work.", self._on_take_over)
+        self.align = Offer("Align", "Give the labels layer the image's scale and position.", self._on_align)
         self._offered: Callable[[], None] = lambda: None  # what is done when examples are taken over
         self.examples = ExamplesSection(self.collecting, colors)
         self.propagate = PropagateSection()
@@ -124,7 +126,15 @@ class InContextDock(LeavingDock):
         column = QVBoxLayout(body)
         column.setContentsMargins(8, 6, 8, 6)
         column.setSpacing(6)
-        for widget in (self.layers, self.restore, self.take_over, self.examples, self.propagate, self.review):
+        for widget in (
+            self.layers,
+            self.align,
+            self.restore,
+            self.take_over,
+            self.examples,
+            self.propagate,
+            self.review,
+        ):
             column.addWidget(widget)
         column.addStretch(1)
         self.scroll(body)
@@ -162,7 +172,19 @@ class InContextDock(LeavingDock):
         for section in (self.propagate, self.review):
             section.setEnabled(self.bench.project is not None)
         self.restore.propose(self.keeping.offer())
+        self._propose_to_align()
         self._bind_keys()
+
+    def _propose_to_align(self) -> None:
+        view, planes = self.bench.view, self.bench.planes
+        askew = view is not None and planes is not None and lies_elsewhere(planes.layer, view)
+        self.align.propose(
+            "The labels have another scale or position than the image: they lie elsewhere." if askew else None
+        )
+
+    def _on_align(self) -> None:
+        if self.bench.view is not None and self.bench.planes is not None:
+            align(self.bench.planes.layer, self.bench.view)
 
     def let_go(self) -> None:
         """Take keys from layers and overlays from the viewer, save, and follow the viewer no longer."""

@@ -110,7 +110,22 @@ def view_image(layer: Image, dims: Dims, axes: str | None = None, channels: tupl
             f"axes must name the {layer.ndim} axes of {layer.name} by one letter each, such as "
             f"{_BY_NDIM.get(layer.ndim, 'tczyx')}; got {letters!r}."
         )
-    return _view(layer, _facing(letters.lower(), displayed_axes(layer, dims)), channels)
+    shown = displayed_axes(layer, dims)
+    _check_slices(layer, shown)
+    return _view(layer, _facing(letters.lower(), shown), channels)
+
+
+def _check_slices(layer: Image, shown: tuple[int, int]) -> None:
+    """Raise InputError if slices along the axes on display lie askew: the viewer shows and paints them elsewhere."""
+    origin = np.asarray(layer.data_to_world(np.zeros(layer.ndim)))
+    linear = np.abs([np.asarray(layer.data_to_world(row)) - origin for row in np.eye(layer.ndim)])
+    others = [k for k in range(layer.ndim) if k not in shown]
+    mixed = np.concatenate([linear[np.ix_(shown, others)].ravel(), linear[np.ix_(others, shown)].ravel()])
+    if (mixed > 1e-6 * linear.max()).any():
+        raise InputError(
+            f"{layer.name} is rotated or sheared across its slices, which napari cannot paint in: resample it, or take "
+            "that away (in napari's console: layer.rotate, layer.shear, layer.affine), and choose it again."
+        )
 
 
 def _view(layer: Image, letters: str, channels: tuple[int, ...] | None = None) -> ImageView:
@@ -273,29 +288,64 @@ def fits(layer: Labels, view: ImageView) -> bool:
     return True
 
 
+def lies_elsewhere(labels: Labels, view: ImageView) -> bool:
+    """Whether a labels layer that is as large as an image is shown elsewhere, by half a pixel or more."""
+    axes, count = _label_axes(labels, view), len(view.axes)
+    last = [0 if a == "c" else view.stack.size(a) - 1 for a in view.axes]
+    kept = [k for k in range(count) if view.axes[k] != "c" and view.axes[k] in axes]
+    own = [k - count + len(axes) for k in kept]
+    for corner in (np.zeros(count), np.array(last, float)):
+        wanted = np.asarray(view.layer.data_to_world(corner))[kept]
+        found = np.asarray(labels.data_to_world(corner[count - len(axes) :]))[own]
+        if (np.abs(found - wanted) >= np.abs(np.asarray(view.layer.scale)[kept]) / 2).any():
+            return True
+    return False
+
+
+def align(labels: Labels, view: ImageView) -> None:
+    """Lay a labels layer where an image lies."""
+    for name, value in _place(view, labels.ndim).items():
+        setattr(labels, name, value)
+
+
 def labels_for(view: ImageView) -> dict[str, Any]:
     """Arguments for ``viewer.add_labels``: empty labels that lie where the image does.
 
-    Scale, translation, rotation, units and axis labels are the image's. A channel axis in front is left out; elsewhere
-    it has one sample, so long that it reaches over all channels.
+    A channel axis in front is left out; elsewhere it has one sample, so long that it reaches over all channels.
     """
     layer, axes = view.layer, view.axes
     kept = slice(1, None) if axes[0] == "c" else slice(None)
-    shape = tuple(1 if a == "c" else view.stack.size(a) for a in axes)
+    shape = tuple(1 if a == "c" else view.stack.size(a) for a in axes)[kept]
+    place = _place(view, len(shape))
+    return {
+        "data": _zeros(shape),
+        "name": f"{layer.name} labels",
+        "axis_labels": tuple(layer.axis_labels)[kept],
+        **place,
+    }
+
+
+def _place(view: ImageView, ndim: int) -> dict[str, Any]:
+    """Scale, position, rotation, shear and units of the last axes of an image, for a layer with labels of it."""
+    layer, axes = view.layer, view.axes
+    kept = slice(len(axes) - ndim, None)
     scale, translate = np.array(layer.scale, float), np.array(layer.translate, float)
     if "c" in axes:
         at, count = axes.index("c"), view.stack.size("c")
         translate[at] += scale[at] * (count - 1) / 2
         scale[at] *= count
+    shear = np.asarray(layer.shear)
+    if shear.ndim == 1:  # what stands above the diagonal
+        above = np.eye(layer.ndim)
+        above[np.triu_indices(layer.ndim, 1)] = shear
+        shear = above
     return {
-        "data": _zeros(shape[kept]),
-        "name": f"{layer.name} labels",
         "scale": scale[kept],
         "translate": translate[kept],
         "rotate": np.asarray(layer.rotate)[kept, kept],
+        "shear": shear[kept, kept],
         "affine": np.asarray(layer.affine.affine_matrix)[kept, kept],
         "units": tuple(_units(layer, layer.ndim))[kept],
-        "axis_labels": tuple(layer.axis_labels)[kept],
     }
 
 

@@ -42,7 +42,7 @@ class PlaneOverlay:
         turned = plane if letters.index("y") < letters.index("x") else plane.T
         data = np.ascontiguousarray(turned).reshape([view.stack.size(a) if a in "yx" else 1 for a in letters])
         start = [float(where.get(a, 0)) for a in letters]
-        translate = np.asarray(view.layer.data_to_world(start), float)
+        translate = np.asarray(view.layer.affine.inverse(view.layer.data_to_world(start)), float)
         if self.layer is not None and self.is_shown:
             self.layer.data, self.layer.translate = data, translate
             return
@@ -52,6 +52,8 @@ class PlaneOverlay:
             "scale": view.layer.scale,
             "translate": translate,
             "rotate": view.layer.rotate,
+            "shear": view.layer.shear,
+            "affine": view.layer.affine,
             "units": view.layer.units,
             "axis_labels": view.layer.axis_labels,
         }
