@@ -12,6 +12,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QScrollArea, QSpinBox
 
+from napari_incontext_seg._napari.classes_dialog import ClassesDialog
 from napari_incontext_seg._napari.dock import InContextDock
 from napari_incontext_seg._napari.keys import KEYS
 from napari_incontext_seg.session.saved import find_sessions, load_session
@@ -316,6 +317,49 @@ def test_classes_have_names_and_colours(desk):
     np.testing.assert_allclose(desk.bench.planes.layer.get_color(3), (1, 0, 0, 1))
     assert "disk" in desk.examples.list.item(0).toolTip()
     assert desk.collecting.color_of(3) == (1.0, 0.0, 0.0)
+
+
+@pytest.fixture
+def many(viewer, qtbot):
+    """A dock on an image with 900 objects, all in the example."""
+    labels = np.arange(1, 901).reshape(1, 30, 30).repeat(3, 1).repeat(3, 2).astype(np.uint16)
+    viewer.add_image((labels % 2 * 200).astype(np.uint8), name="cells")
+    viewer.add_labels(labels, name="cell labels")
+    dock = dock_on(viewer, qtbot)
+    dock.collecting.add_slice()
+    return dock
+
+
+def edited(dock, monkeypatch, edit):
+    """Open the dialog of names, edit, and press OK; returns how high it was."""
+    heights = []
+
+    def accept(dialog):
+        heights.append(dialog.sizeHint().height())
+        edit(dialog)
+        return True
+
+    monkeypatch.setattr(ClassesDialog, "exec", accept)
+    dock.examples._edit_classes()
+    return heights[0]
+
+
+def test_of_many_objects_those_are_listed_that_fit_a_dialog(many, monkeypatch):
+    height = edited(many, monkeypatch, lambda dialog: dialog.set_name(2, "odd one"))
+    assert height <= 600
+    assert many.collecting.examples.class_names == {2: "odd one"}
+    assert len(many.collecting.class_ids()) <= 50
+
+
+def test_naming_labels_leaves_their_colours(many, monkeypatch):
+    labels = many.bench.planes.layer
+    before = labels.colormap.map(np.arange(901))
+    edited(many, monkeypatch, lambda dialog: dialog.set_name(1, "cell"))
+    np.testing.assert_allclose(labels.colormap.map(np.arange(901)), before)
+    edited(many, monkeypatch, lambda dialog: dialog.set_color(2, (1, 0, 0)))
+    after = labels.colormap.map(np.arange(901))
+    np.testing.assert_allclose(after[2], (1, 0, 0, 1))
+    np.testing.assert_allclose(np.delete(after, 2, axis=0), np.delete(before, 2, axis=0))
 
 
 def test_example_sets_are_saved_and_opened_as_one_file(desk, viewer, qtbot, tmp_path):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QColorDialog,
     QDialog,
     QDialogButtonBox,
+    QFrame,
     QGridLayout,
     QLabel,
     QLineEdit,
     QPushButton,
+    QScrollArea,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -21,6 +24,7 @@ from qtpy.QtWidgets import (
 from .controls import quiet
 
 Rgb = tuple[float, float, float]
+_HEIGHT = 320  # pixels
 
 
 class ClassesDialog(QDialog):
@@ -31,7 +35,9 @@ class ClassesDialog(QDialog):
     ids
         The labels.
     names, colors
-        What they are called and coloured now.
+        What they are called now, and the colours that were chosen.
+    shown
+        The colours of the others.
     ignore_label
         The label of pixels that are not annotated, None if there is none.
     """
@@ -41,14 +47,16 @@ class ClassesDialog(QDialog):
         ids: Sequence[int],
         names: Mapping[int, str],
         colors: Mapping[int, Rgb],
+        shown: Mapping[int, Rgb],
         ignore_label: int | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle("Labels")
         self._fields: dict[int, QLineEdit] = {}
-        self._colors = dict(colors)
-        grid = QGridLayout()
+        self._colors, self._shown = dict(colors), dict(shown)
+        body = QWidget()
+        grid = QGridLayout(body)
         for line, i in enumerate(ids):
             swatch = QPushButton()
             swatch.setFixedWidth(32)
@@ -74,7 +82,7 @@ class ClassesDialog(QDialog):
         buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
         layout.addWidget(quiet("Names and colours of the labels in the examples."))
-        layout.addLayout(grid)
+        layout.addWidget(_scrolled(body))
         layout.addWidget(quiet("For scribbles: the label that means “not annotated”."))
         layout.addWidget(self.ignore)
         layout.addWidget(buttons)
@@ -86,7 +94,7 @@ class ClassesDialog(QDialog):
 
     @property
     def colors(self) -> dict[int, Rgb]:
-        """The colours: red, green, blue in [0, 1]."""
+        """The colours that were chosen, now or before: red, green, blue in [0, 1]."""
         return dict(self._colors)
 
     @property
@@ -103,12 +111,27 @@ class ClassesDialog(QDialog):
         self._colors[label] = color
 
     def _choose(self, swatch: QPushButton, label: int) -> None:
-        chosen = QColorDialog.getColor(QColor.fromRgbF(*self._colors[label]), self, f"Colour of label {label}")
+        chosen = QColorDialog.getColor(self._color(label), self, f"Colour of label {label}")
         if chosen.isValid():
             self._colors[label] = (chosen.redF(), chosen.greenF(), chosen.blueF())
             self._paint(swatch, label)
 
     def _paint(self, swatch: QPushButton, label: int) -> None:
         picture = QPixmap(18, 18)
-        picture.fill(QColor.fromRgbF(*self._colors.setdefault(label, (0.5, 0.5, 0.5))))
+        picture.fill(self._color(label))
         swatch.setIcon(QIcon(picture))
+
+    def _color(self, label: int) -> QColor:
+        return QColor.fromRgbF(*self._colors.get(label, self._shown.get(label, (0.5, 0.5, 0.5))))
+
+
+def _scrolled(body: QWidget) -> QScrollArea:
+    """As high as ``body``, but no higher than fits a laptop's screen."""
+    area = QScrollArea()
+    area.setWidget(body)
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setMinimumWidth(body.sizeHint().width() + area.verticalScrollBar().sizeHint().width())
+    area.setMinimumHeight(min(body.sizeHint().height(), _HEIGHT))
+    return area

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from napari.layers import Image
 from napari.utils.colormaps import DirectLabelColormap
 
@@ -16,7 +17,8 @@ from .layers import ImageView, LayerPlanes
 from .notices import tell, told
 from .workbench import Workbench
 
-NUM_COLORS = 50  # labels that keep napari's colours beside those that were chosen
+NUM_COLORS = 10_000  # labels that keep napari's colours beside those that were chosen
+NUM_LISTED = 50  # labels that can be named: more are objects, of which each has a number alone
 
 
 class Collecting:
@@ -133,9 +135,10 @@ class Collecting:
 
     # -- what labels mean -----------------------------------------------------------------------------------------
     def class_ids(self) -> list[int]:
-        """The labels of the examples, and those that have a name."""
-        painted = {i for item in self.examples.items for i in item.example.ids if i}
-        return sorted(painted | set(self.examples.class_names) or {1})
+        """Labels to name: those of the examples, of very many only the first, and those that have a name or colour."""
+        painted = sorted({i for item in self.examples.items for i in item.example.ids if i})
+        known = set(self.examples.class_names) | set(self.examples.class_colors)
+        return sorted(known | set(painted[:NUM_LISTED])) or [1]
 
     def color_of(self, label: int) -> Rgb:
         """The colour of a label: the one that was chosen, else that of the labels layer."""
@@ -158,7 +161,7 @@ class Collecting:
         if self.bench.planes is None or not self.examples.class_colors:
             return
         layer, chosen = self.bench.planes.layer, self.examples.class_colors
-        colors: dict[int | None, Any] = {i: layer.get_color(i) for i in range(1, NUM_COLORS)}
+        colors: dict[int | None, Any] = dict(enumerate(layer.colormap.map(np.arange(NUM_COLORS))))
         colors |= {None: (0.6, 0.6, 0.6, 1.0), 0: (0, 0, 0, 0)}
         colors |= {i: (*color, 1.0) for i, color in chosen.items()}
         layer.colormap = DirectLabelColormap(color_dict=colors)

@@ -97,7 +97,7 @@ class ExamplesSection(Section):
     def _edit_classes(self) -> None:
         collecting = self._collecting
         dialog = ClassesDialog(
-            collecting.class_ids(), collecting.examples.class_names,
+            collecting.class_ids(), collecting.examples.class_names, collecting.examples.class_colors,
             {i: collecting.color_of(i) for i in collecting.class_ids()}, collecting.examples.ignore_label, self,
         )  # fmt: skip
         if dialog.exec():
