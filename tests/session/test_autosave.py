@@ -288,6 +288,22 @@ def test_an_image_that_differs_in_one_plane_only_is_another(stack: Stack) -> Non
     assert identity(Stack(dark, "zyx")) != identity(Stack(other, "zyx"))
 
 
+def test_an_image_is_read_once_to_know_it(stack: Stack) -> None:
+    class Counting:
+        shape, dtype, reads = stack.data.shape, stack.data.dtype, 0
+
+        def __getitem__(self, index: Any) -> Any:
+            self.reads += 1
+            return stack.data[index]
+
+    lazy = Counting()
+    image = Stack(lazy, "zyx", name="lazy")
+    assert find_session(image) is None
+    Autosave(autosave_folder(image), image).close()
+    assert find_session(image) is not None
+    assert lazy.reads == 3
+
+
 def test_saving_that_begins_late_saves_what_was_done_before(stack: Stack, tmp_path: Path) -> None:
     project = Project(stack, ArrayPlanes(stack))
     project.labels.write(0, (stack.data[0] > 100).astype(np.uint32))

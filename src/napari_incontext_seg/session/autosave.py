@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import zarr
@@ -39,6 +40,7 @@ KEPT_OF_IMAGE = 5  # sessions about one image
 LOCK = "lock"
 _CHUNK = 4096  # pixels; larger planes are cut, as a compressor takes 2 GB at most
 _AHEAD = 8  # saves that may wait: bounds memory
+_known: WeakKeyDictionary[Stack, str] = WeakKeyDictionary()  # identities
 
 
 def sessions_directory() -> Path:
@@ -68,13 +70,16 @@ def autosave_folder(stack: Stack, image: Path | None = None) -> Path:
 def identity(stack: Stack) -> str:
     """SHA-256 of shape, axes and three planes: tells whether a session is about this image.
 
-    Three, because one alone is often dark: where a stack begins, or was padded.
+    Three, because one alone is often dark: where a stack begins, or was padded. They are read once.
     """
+    if stack in _known:
+        return _known[stack]
     facts = f"{tuple(stack.data.shape)} {stack.axes} {np.dtype(stack.data.dtype).name}"
     digest = hashlib.sha256(facts.encode())
     for position in sorted({len(stack) * k // 4 for k in (1, 2, 3)}):
         digest.update(np.ascontiguousarray(stack.read(position)).tobytes())
-    return digest.hexdigest()
+    _known[stack] = digest.hexdigest()
+    return _known[stack]
 
 
 def sessions_at(folder: Path) -> list[Path]:
