@@ -1,5 +1,9 @@
 """Image layers of any kind become stacks; labels layers take their planes, whichever two axes are displayed."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -260,3 +264,17 @@ def test_labels_too_large_for_memory_are_on_disk(viewer, monkeypatch):
     planes.write(2, np.full((5, 6), 9, np.uint32))
     assert (planes.read(2) == 9).all()
     assert not planes.read(1).any()
+
+
+def test_large_labels_leave_nothing_on_disk_when_napari_is_closed():
+    script = """
+from napari_incontext_seg._napari import layers
+layers.LARGE = 100
+labels = layers._zeros((4, 50, 60))
+labels[2] = 3
+print(labels.store.root)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    folder = Path(done.stdout.split()[-1])
+    assert "incontext-labels-" in str(folder)
+    assert not folder.exists()

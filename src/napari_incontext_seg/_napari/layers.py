@@ -350,15 +350,18 @@ def _place(view: ImageView, ndim: int) -> dict[str, Any]:
 
 
 def _zeros(shape: tuple[int, ...]) -> Any:
-    """Empty labels: in memory, which is taken when it is written to; on disk if large."""
+    """Empty labels: in memory, which is taken when it is written to; on disk, until napari is closed, if large."""
     if np.prod(shape, dtype=float) * 4 <= LARGE:
         return np.zeros(shape, np.uint32)
+    import atexit
+    import shutil
     import tempfile
 
     import zarr
 
     chunks = tuple(1 if k < len(shape) - 2 else min(n, 1024) for k, n in enumerate(shape))
     folder = tempfile.mkdtemp(prefix="incontext-labels-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # not before: copies of the layer lie there, too
     return zarr.create_array(folder, name="labels", shape=shape, chunks=chunks, dtype=np.uint32)
 
 
