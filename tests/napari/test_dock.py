@@ -10,7 +10,7 @@ import pytest
 from fakes import ThresholdPredictor
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QScrollArea, QSpinBox
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QLabel, QScrollArea, QSpinBox
 
 from napari_incontext_seg._napari.classes_dialog import ClassesDialog
 from napari_incontext_seg._napari.dock import InContextDock
@@ -141,6 +141,22 @@ def test_labels_of_another_scale_can_be_aligned(viewer, qtbot):
     dock.align.take.click()
     assert dock.align.isHidden()
     np.testing.assert_allclose(labels.scale, image.scale)
+
+
+def test_layers_are_listed_with_the_names_that_they_have_now_and_whole(desk, viewer):
+    name = "embryo 3, channel 2, deconvolved with 40 iterations, cropped"
+    viewer.layers["blobs"].name = name
+    assert desk.layers.image.currentText() == name
+    assert name in desk.layers.image.toolTip()
+    assert desk.layers.image.itemData(0, Qt.ItemDataRole.ToolTipRole) == name
+
+
+def test_the_labels_of_the_form_are_not_cut(desk):
+    cut = [
+        label.text() for label in desk.findChildren(QLabel)
+        if label.minimumWidth() == label.maximumWidth() and label.sizeHint().width() > label.maximumWidth()
+    ]  # fmt: skip
+    assert cut == []
 
 
 def test_axes_and_channels_can_be_named(viewer, qtbot, notes):

@@ -148,6 +148,11 @@ def test_what_the_dock_made_is_not_offered_to_be_tracked(tracked, viewer):
     assert [box.itemText(k) for k in range(box.count())] == ["cells"]
 
 
+def test_layers_are_listed_with_the_names_that_they_have_now(desk, viewer):
+    viewer.layers["cells"].name = "nuclei"
+    assert desk.tracking.labels.currentText() == "nuclei"
+
+
 def test_the_same_engine_as_on_the_command_line(tracked):
     from napari_incontext_seg.core.stack import Stack
     from napari_incontext_seg.infer.track import track_labels

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-LABEL_WIDTH = 58  # pixels: rows of a form line up across sections
+LABEL_WIDTH = 72  # pixels: rows of a form line up across sections
 
 
 def button(text: str, tooltip: str, on_click: Callable[[], Any], *, primary: bool = False) -> QPushButton:
@@ -58,6 +58,13 @@ def choice(options: Sequence[tuple[str, Any]], tooltip: str, value: Any = None) 
         made.addItem(text, data)
     if value is not None:
         made.setCurrentIndex(max(made.findData(value), 0))
+    return made
+
+
+def choice_of_layers(tooltip: str) -> QComboBox:
+    """A list of layers to choose from, whose tooltip shows the whole name of the one that is chosen."""
+    made = choice([], tooltip)
+    made.currentTextChanged.connect(lambda name: made.setToolTip(f"{name}\n{tooltip}"))
     return made
 
 

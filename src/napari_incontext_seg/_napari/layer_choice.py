@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from napari.layers import Image, Labels
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QLineEdit, QVBoxLayout, QWidget
 
 from ..core.example_set import ExampleSet
 from ..errors import InputError
-from .controls import button, choice, row
+from .controls import button, choice_of_layers, row
 from .layers import guess_letters
 from .notices import told
 from .workbench import Workbench
@@ -27,8 +27,8 @@ class LayerChoice(QWidget):
     def __init__(self, bench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bench = bench
-        self.image = choice([], "The image: a stack, a time-lapse or both; grey, RGB or of several channels.")
-        self.labels = choice([], "The labels layer that you paint in, and that the model writes to.")
+        self.image = choice_of_layers("The image: a stack, a time-lapse or both; grey, RGB or of several channels.")
+        self.labels = choice_of_layers("The labels layer that you paint in, and that the model writes to.")
         self.new = button("New", "Make an empty labels layer that lies exactly where the image does.", self._make)
         self.new.setFixedWidth(52)
         layout = QVBoxLayout(self)
@@ -61,7 +61,7 @@ class LayerChoice(QWidget):
 
     def _events(self) -> tuple[Any, ...]:
         events = self._bench.viewer.layers.events
-        return events.inserted, events.removed, events.reordered
+        return events.inserted, events.removed, events.reordered, events.renamed
 
     def _layer_events(self) -> list[Any]:
         layers = [layer for layer in self._bench.viewer.layers if isinstance(layer, Image | Labels)]
@@ -134,10 +134,11 @@ def _numbers(text: str) -> tuple[int, ...] | None:
 
 
 def _fill(box: QComboBox, layers: list[Any], chosen: Any, nothing: str) -> None:
-    """Offer layers by name; ``nothing`` is what to read when there is none."""
+    """Offer layers by name, which tooltips show whole; ``nothing`` is what to read when there is none."""
     box.clear()
-    for layer in layers:
+    for number, layer in enumerate(layers):
         box.addItem(layer.name, layer)
+        box.setItemData(number, layer.name, Qt.ItemDataRole.ToolTipRole)
     if not layers:
         box.addItem(nothing, None)
     box.setEnabled(bool(layers))

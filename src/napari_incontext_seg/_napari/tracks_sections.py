@@ -25,7 +25,7 @@ from ..errors import InputError
 from ..io.lineage import lineage_picture
 from ..io.picture import save_png
 from .asking import may_replace
-from .controls import Fold, button, choice, menu_button, quiet, row
+from .controls import Fold, button, choice, choice_of_layers, menu_button, quiet, row
 from .layer_choice import _fill
 from .notices import tell, told
 from .section import Section
@@ -51,8 +51,10 @@ class TrackSection(Section):
         self._bench = bench
         self._last: Any = None  # labels for which images were offered
         self._declined = False  # whether a person wants no image
-        self.labels = choice([], "Labels of a time-lapse: one number an object in every frame, in any order.")
-        self.image = choice([], "The image that the labels were made of: brightness tells objects apart. Optional.")
+        self.labels = choice_of_layers("Labels of a time-lapse: one number an object in every frame, in any order.")
+        self.image = choice_of_layers(
+            "The image that the labels were made of: brightness tells objects apart. Optional."
+        )
         self.axes = QLineEdit()
         self.axes.setFixedWidth(52)
         self.axes.setToolTip("What the axes of the labels are: tyx, or tzyx for a time-lapse of z-stacks; time first.")
@@ -216,7 +218,7 @@ class TrackSection(Section):
         self.labels.activated.connect(self._on_labels)
         self.image.activated.connect(self._on_image)
         self.axes.editingFinished.connect(self._offer_images)
-        for event in (events.inserted, events.removed, events.reordered):
+        for event in (events.inserted, events.removed, events.reordered, events.renamed):
             event.connect(self.refresh)
         job.said.connect(self.say)
         job.shared.connect(self.show_share)
