@@ -368,12 +368,12 @@ def test_of_many_objects_those_are_listed_that_fit_a_dialog(many, monkeypatch):
 
 
 def test_naming_labels_leaves_their_colours(many, monkeypatch):
-    labels = many.bench.planes.layer
-    before = labels.colormap.map(np.arange(901))
+    labels = many.bench.planes.layer  # which may hold more of them in other slices
+    before = labels.colormap.map(np.arange(3000))
     edited(many, monkeypatch, lambda dialog: dialog.set_name(1, "cell"))
-    np.testing.assert_allclose(labels.colormap.map(np.arange(901)), before)
+    np.testing.assert_allclose(labels.colormap.map(np.arange(3000)), before)
     edited(many, monkeypatch, lambda dialog: dialog.set_color(2, (1, 0, 0)))
-    after = labels.colormap.map(np.arange(901))
+    after = labels.colormap.map(np.arange(3000))
     np.testing.assert_allclose(after[2], (1, 0, 0, 1))
     np.testing.assert_allclose(np.delete(after, 2, axis=0), np.delete(before, 2, axis=0))
 
