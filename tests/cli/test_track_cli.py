@@ -128,3 +128,25 @@ def test_few_objects_by_colour_keep_their_ids(tmp_path, capsys):
 def test_masks_are_not_painted_by_colour(job, capsys):
     assert run(job, "--masks", job / "masks.tif", "--out", job / "linked.tif", "--by", "colour") != 0
     assert "--masks are linked as they are" in capsys.readouterr().err
+
+
+def test_masks_of_one_number_are_taken_for_connected_pieces(job, capsys):
+    """0 and 255, as thresholding leaves them: linked, or annotated in one frame."""
+    masks = tifffile.imread(job / "masks.tif")
+    tifffile.imwrite(job / "binary.tif", (masks > 0).astype(np.uint8) * 255, imagej=True, metadata={"axes": "TYX"})
+    tifffile.imwrite(job / "first.tif", (masks[0] > 0).astype(np.uint8) * 255)
+    for given in (("--masks", job / "binary.tif"), ("--labels", job / "first.tif", "--annotated", 0)):
+        out = job / f"out{given[0]}.tif"
+        assert run(job, job / "image.tif", *given, "--out", out) == 0
+        said = capsys.readouterr()
+        assert "4 tracks, 1 division" in said.out
+        assert "one number (255): each connected piece is taken for an object" in said.err
+        assert len(np.unique(tifffile.imread(out)[0])) == 3
+
+
+def test_several_annotated_frames_need_numbers_as_a_number_is_a_name(job, capsys):
+    masks = (tifffile.imread(job / "masks.tif") > 0).astype(np.uint8)
+    masks[1:5] = 0
+    tifffile.imwrite(job / "ends.tif", masks)
+    assert run(job, job / "image.tif", "--labels", job / "ends.tif", "--out", job / "out.tif") == 1
+    assert "the same number in each" in capsys.readouterr().err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,6 +28,8 @@ from .options import (
 from .progress import progress_bar
 from .propagate import model_choice
 from .shown import show_stack
+
+SHARED = "all objects have one number ({number}): each connected piece is taken for an object ({otherwise})"
 
 if TYPE_CHECKING:
     from ..infer.track import Tracking
@@ -137,9 +141,12 @@ def paint_and_link(
     )  # fmt: skip
     predictor = model_choice(settings, model, device, None)()
     folder = next(f for f in at.absolute().parents if f.is_dir())
+    annotations = shown.annotations
+    if examples is None and settings["by"] == "links" and settings["ignore_label"] is None:
+        annotations = apart(annotations)
     with progress_bar(len(stack) + grid.times, "slices") as advance:
         found = start(
-            stack, shown.annotations, predictor, max_distance=settings["max_distance"], max_gap=settings["max_gap"],
+            stack, annotations, predictor, max_distance=settings["max_distance"], max_gap=settings["max_gap"],
             divisions=settings["divisions"], by=settings["by"], memory=settings["memory"],
             direction=settings["direction"], ignore_label=shown.ignore_label, context=shown.context, folder=folder,
             on_plane=advance,
@@ -149,27 +156,56 @@ def paint_and_link(
     return found, label_stack.data.dtype if label_stack is not None else None, record
 
 
+def apart(annotations: Mapping[int, Any]) -> Mapping[int, Any]:
+    """Label planes in which numbers tell objects apart: of a mask with one number, each connected piece is an object.
+
+    Raises InputError if there are several such planes: nobody knows which piece is which.
+    """
+    from ..core.instances import components
+    from ..core.labels import as_labels
+    from ..core.pieces import one_number
+
+    number = one_number(annotations.values())
+    if number is None:
+        return annotations
+    if len(annotations) > 1:
+        raise InputError(
+            f"the annotated slices hold one number for all objects ({number}), but a number is a name: give the same "
+            "object the same number in each, or annotate one slice only, where each piece is taken for an object."
+        )
+    print(SHARED.format(number=number, otherwise="--by colour: one object of many pieces"), file=sys.stderr)
+    return {p: components(as_labels(plane)) for p, plane in annotations.items()}
+
+
 def link_masks(
     masks: Path, image: Path | None, settings: dict[str, Any], *, stitch: bool | None
 ) -> tuple[Tracking, Any, dict[str, Any]]:
     """Link masks; ``axes`` are those of both."""
     from dataclasses import replace
 
+    from ..core.pieces import one_number, pieces
     from ..infer.track import TimeGrid, track_labels
     from ..io.stacks import open_labels, open_stack
 
     given = open_labels(masks)
+    dtype = given.data.dtype
     seen = open_stack(image, axes=settings["axes"], channels=settings["channels"]) if image is not None else None
     if settings["axes"] is not None and seen is None:
         given = replace(given, axes=settings["axes"])
     elif seen is not None and len(seen) == len(given):
         given = replace(given, axes="".join(a for a in seen.axes if a not in "cs"))
+    number = None
+    if stitch is not False:  # else numbers are said to be right, in z at least
+        number = one_number(given.read(p)[..., 0] for p in given.sample_positions())
+    if number is not None:
+        print(SHARED.format(number=number, otherwise="--no-stitch: one object"), file=sys.stderr)
+        given, stitch = pieces(given), True
     with progress_bar(TimeGrid.of(given).times, "frames") as advance:
         found = track_labels(
             given, seen, stitch=stitch, max_distance=settings["max_distance"], max_gap=settings["max_gap"],
             divisions=settings["divisions"], on_plane=advance,
         )  # fmt: skip
-    return found, given.data.dtype, {"linked": str(masks), "settings": settings}
+    return found, dtype, {"linked": str(masks), "settings": settings}
 
 
 def tell(report: TrackingReport, found: Tracking, as_json: bool) -> None:
