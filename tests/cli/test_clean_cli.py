@@ -53,10 +53,13 @@ def test_splitting_is_undone_by_joining(painted, tmp_path):
         ("split:2", "0 to 1"),
         ("smooth:wide", "WHAT:SIZE"),
         ("smooth:-1", "0 or more"),
+        ("smooth", "such as smooth:2"),
+        ("drop_small", "such as drop_small:30"),
+        ("drop_small:0", "such as drop_small:30"),
     ],
 )
 def test_what_is_no_clean_up_is_refused_before_anything_is_written(painted, tmp_path, capsys, step, message):
-    assert run(painted, tmp_path / "clean.tif", step) == 1
+    assert run(painted, tmp_path / "clean.tif", step) == 2
     assert message in capsys.readouterr().err
     assert sorted(f.name for f in tmp_path.iterdir()) == ["labels.tif"]
 

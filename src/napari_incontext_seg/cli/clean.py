@@ -11,6 +11,8 @@ import typer
 from ..errors import InputError
 from .progress import progress_bar
 
+NEED_SIZE = {"drop_small": 30, "smooth": 2}  # and an example of it
+
 
 def clean(
     labels: Annotated[
@@ -62,7 +64,7 @@ def clean(
 
 
 def parse_steps(texts: Sequence[str]) -> list[tuple[Any, float]]:
-    """``["split:0.8", "join"]`` -> [("split", 0.8), ("join", 0.0)]."""
+    """``["split:0.8", "join"]`` -> [("split", 0.8), ("join", 0.0)]; what cannot be read is wrong usage."""
     from ..core.cleanup import check_operation
 
     steps: list[tuple[Any, float]] = []
@@ -71,7 +73,14 @@ def parse_steps(texts: Sequence[str]) -> list[tuple[Any, float]]:
         try:
             size = float(number) if colon else 0.0
         except ValueError as error:
-            raise InputError(f"--do takes WHAT or WHAT:SIZE, such as split:0.75; got {text!r}.") from error
-        check_operation(operation, size)
+            raise typer.BadParameter(f"--do takes WHAT or WHAT:SIZE, such as split:0.75; got {text!r}.") from error
+        try:
+            check_operation(operation, size)
+        except InputError as error:
+            raise typer.BadParameter(str(error)) from error
+        if operation in NEED_SIZE and not size:
+            raise typer.BadParameter(
+                f"--do {operation} needs a size above 0, such as {operation}:{NEED_SIZE[operation]}."
+            )
         steps.append((operation, size))
     return steps
