@@ -157,17 +157,32 @@ def test_control_c_leaves_finished_slices(job, monkeypatch, capsys):
     [
         (["--annotated", "9"], "slice 9 does not exist: image has slices 0..4"),
         (["--annotated", "3"], "no object is annotated"),
-        (["--annotated", "x"], "--annotated must be numbers"),
-        (["--range", "7"], "--range must be a:b"),
         (["--range", "3:99"], "the range must lie within 0:5"),
         (["--model", "nonsense"], "no model or file 'nonsense'"),
         (["--model", "guess", "--ensemble", "spatial"], "ensembles feature or none"),
-        (["--device", "abacus"], "unknown device 'abacus'"),
         (["--channels", "5"], "channels must be one to three of 0..0"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_exit_code_1(job, capsys, arguments, message):
     assert run(job, *arguments) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.strip().count("\n") == 0
+    assert not (job / "out.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--annotated", "3,a"], "--annotated must be numbers"),
+        (["--channels", ","], "--channels must be numbers"),
+        (["--range", "7"], "--range must be a:b"),
+        (["--tune", "abc"], "--tune must be a time"),
+        (["--device", "abacus"], "unknown device 'abacus'"),
+    ],
+)
+def test_values_that_cannot_be_read_are_wrong_usage(job, capsys, arguments, message):
+    assert run(job, *arguments) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.strip().count("\n") == 0

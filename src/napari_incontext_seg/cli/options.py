@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,7 +33,9 @@ SelectChoice: TypeAlias = Literal["nearest", "similar"]
 QualityChoice: TypeAlias = Literal["fast", "balanced", "best"]
 
 ModelOption = Annotated[str, typer.Option(help="auto, guess, a known model (incontext-seg weights list), or a file.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+DeviceOption = Annotated[
+    str, typer.Option(help="auto, cpu, cuda or mps.", callback=lambda name: known_device(name), metavar="DEVICE")
+]
 ImageArgument = Annotated[
     Path, typer.Argument(help="TIFF, OME-Zarr, video, .npy, or a folder of images (a quoted pattern).", metavar="IMAGE")
 ]
@@ -78,6 +81,13 @@ SchedulerOption = Annotated[
 ]
 
 
+def known_device(name: str) -> str:
+    """The name of a device, if it is one; whether this machine has it is seen later."""
+    if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name) is None:
+        raise typer.BadParameter(f"unknown device {name!r}: use auto, cpu, cuda or mps.")
+    return name
+
+
 def parse_duration(text: str, option: str) -> float:
     """``"90"``, ``"90s"``, ``"1.5m"`` or ``"1h"`` -> seconds."""
     unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:].lower())
@@ -86,7 +96,7 @@ def parse_duration(text: str, option: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise InputError(f"{option} must be a time such as 60s or 2m; got {text!r}.")
+        raise typer.BadParameter(f"{option} must be a time such as 60s or 2m; got {text!r}.")
     return seconds
 
 
@@ -123,9 +133,9 @@ def parse_numbers(text: str, option: str) -> list[int]:
             low, colon, high = part.partition(":")
             numbers += range(int(low), int(high)) if colon else [int(low)]
     except ValueError as error:
-        raise InputError(f"{option} must be numbers such as 0,15 or 20:23; got {text!r}.") from error
+        raise typer.BadParameter(f"{option} must be numbers such as 0,15 or 20:23; got {text!r}.") from error
     if not numbers:
-        raise InputError(f"{option} names no number: {text!r}.")
+        raise typer.BadParameter(f"{option} names no number: {text!r}.")
     return numbers
 
 
@@ -139,7 +149,7 @@ def parse_span(text: str | None) -> tuple[int, int] | None:
             raise ValueError(text)
         return int(low), int(high)
     except ValueError as error:
-        raise InputError(f"--range must be a:b, such as 10:20; got {text!r}.") from error
+        raise typer.BadParameter(f"--range must be a:b, such as 10:20; got {text!r}.") from error
 
 
 def read_annotations(stack: Stack, labels: Stack, annotated: str | None, ignore_label: int | None) -> dict[int, Any]:

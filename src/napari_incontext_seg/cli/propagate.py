@@ -105,7 +105,7 @@ def propagate(
     out = out.expanduser()  # a shell leaves the ~ of --out=~/x.tif
     seconds = parse_duration(tune, "--tune") if tune is not None else None
     known = read_key(key, labels, examples, tune=tune, kind=kind, annotated=annotated)
-    chosen = parse_numbers(channels, "--channels") if channels is not None else None
+    chosen, limits = parse_numbers(channels, "--channels") if channels is not None else None, parse_span(span)
     settings: dict[str, Any] = {
         "ensemble": ensemble, "quality": quality, "recolour": recolour, "memory": memory, "num_examples": num_examples,
         "select": select, "direction": direction, "along": along, "range": span, "annotated": annotated,
@@ -143,7 +143,7 @@ def propagate(
     )  # fmt: skip
     predictor = choice()
     run = start(
-        stack, shown.annotations, predictor, kind=shown.kind, direction=direction, along=along, span=parse_span(span),
+        stack, shown.annotations, predictor, kind=shown.kind, direction=direction, along=along, span=limits,
         memory=memory, num_examples=num_examples, select=select, ignore_label=shown.ignore_label, context=shown.context,
         names=names,
     )  # fmt: skip
