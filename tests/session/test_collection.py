@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from fakes import ThresholdPredictor
+from PIL import Image
 
 from napari_incontext_seg.cli.main import main
 from napari_incontext_seg.core.stack import Stack
@@ -68,9 +69,34 @@ def test_from_the_command_line(tmp_path, capsys):
     assert "3 images (1 annotated)" in capsys.readouterr().out
     for k, name in enumerate("bc", 1):
         assert (tifffile.imread(tmp_path / "out" / f"{name}.tif") == labels(k)).mean() > 0.9
-    assert (tmp_path / "out" / "contact_sheet.png").exists()
+    assert (tmp_path / "out.png").exists()
     assert main(command) == 1
     assert "--overwrite" in capsys.readouterr().err
     tifffile.imwrite(tmp_path / "labels" / "z.tif", labels(0))
     assert main([*command, "--overwrite"]) == 1
     assert "no image in" in capsys.readouterr().err
+
+
+def test_a_folder_of_results_is_labels_again(tmp_path, capsys):
+    """It holds nothing but labels: it can be cleaned, and given as labels."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    for one in IMAGES:
+        Image.fromarray(one.data).save(tmp_path / "images" / f"{one.name}.png")
+    Image.fromarray(labels(0)).save(tmp_path / "labels" / "a.png")
+    paint = ["propagate", str(tmp_path / "images"), "--model", "guess"]
+    assert main([*paint, "--labels", str(tmp_path / "labels"), "--out", str(tmp_path / "out")]) == 0
+    assert main([*paint, "--labels", str(tmp_path / "out"), "--out", str(tmp_path / "again")]) == 0
+    clean = ["clean", str(tmp_path / "out"), "--do", "drop_small:30", "--out", str(tmp_path / "clean")]
+    capsys.readouterr()
+    assert main(clean) == 0
+    assert "3 of 3 images changed" in capsys.readouterr().out
+    for k, name in enumerate("abc"):
+        assert (np.asarray(Image.open(tmp_path / "again" / f"{name}.png")) > 0).any()
+        found = np.asarray(Image.open(tmp_path / "clean" / f"{name}.png"))
+        assert found.shape == IMAGES[k].data.shape
+        assert found[2:8, 2:8].any()
+        assert not found[12:16].any()  # 24 pixels
+    assert main(clean) == 1  # exists
+    assert main([*clean[:-1], str(tmp_path / "out"), "--overwrite"]) == 1
+    assert "is an input" in capsys.readouterr().err

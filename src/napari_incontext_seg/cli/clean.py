@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from ..errors import InputError
+from .options import counted
 from .progress import progress_bar
+from .propagate import is_collection
+
+if TYPE_CHECKING:
+    from ..core.types import Labels
+
+Steps: TypeAlias = list[tuple[Any, float]]
 
 NEED_SIZE = {"drop_small": 30, "smooth": 2}  # and an example of it
 
@@ -18,7 +25,7 @@ def clean(
     labels: Annotated[
         Path, typer.Argument(help="Labels: TIFF, OME-Zarr, .npy, or a folder of them.", metavar="LABELS")
     ],
-    out: Annotated[Path, typer.Option(help="OUT.tif or OUT.zarr.")],
+    out: Annotated[Path, typer.Option(help="OUT.tif or OUT.zarr; for a folder of images, also a folder.")],
     do: Annotated[
         list[str],
         typer.Option(
@@ -30,44 +37,87 @@ def clean(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
 ) -> None:
     """Fill holes, drop specks, smooth outlines, split and join objects, slice by slice."""
-    from ..core.cleanup import clean_up
-    from ..core.labels import as_labels
+    from ..io.paths import is_pattern
+
+    out, labels = out.expanduser(), labels.expanduser()
+    steps = parse_steps(do)
+    if (labels.is_dir() or is_pattern(labels)) and is_collection(labels, out):
+        changed, files = clean_images(labels, out, do, steps, overwrite=overwrite)
+    else:
+        changed, files = clean_stack(labels, out, do, steps, overwrite=overwrite)
+    print(f"{changed} changed")
+    for file in files:
+        print(f"wrote {file}")
+
+
+def clean_stack(
+    labels: Path, out: Path, do: Sequence[str], steps: Steps, *, overwrite: bool
+) -> tuple[str, list[Path]]:  # fmt: skip
+    """Clean a stack into one file; returns how many slices changed, in words, and the files."""
     from ..io.labels import LabelWriter, label_files, recorded_provenance
     from ..io.paths import input_files
     from ..io.stacks import open_labels
     from ..io.storing import check_apart, check_free
 
-    out = out.expanduser()
-    steps = parse_steps(do)
     check_apart(label_files(out), input_files(labels))
     for file in label_files(out):
         check_free(file, overwrite)
-    stack = open_labels(labels)
+    stack, changed = open_labels(labels), 0
     provenance = {"labels": str(labels), "cleaned": do, "made": recorded_provenance(labels)}
     with (
         LabelWriter(out, stack, dtype=stack.data.dtype, overwrite=overwrite, provenance=provenance) as writer,
         progress_bar(len(stack), "slices") as advance,
     ):
-        changed = 0
         for position in range(len(stack)):
-            before = as_labels(stack.read(position)[..., 0])
-            after = before
-            for operation, size in steps:
-                after = clean_up(after, operation, size)
-            changed += bool((after != before).any())
+            after, differs = cleaned(stack.read(position)[..., 0], steps)
+            changed += differs
             writer.write(position, after)
             advance()
         files = writer.finish()
-    print(f"{changed} of {len(stack)} slices changed")
-    for file in files:
-        print(f"wrote {file}")
+    return f"{changed} of {counted(len(stack), 'slice')}", files
 
 
-def parse_steps(texts: Sequence[str]) -> list[tuple[Any, float]]:
+def clean_images(
+    labels: Path, out: Path, do: Sequence[str], steps: Steps, *, overwrite: bool
+) -> tuple[str, list[Path]]:  # fmt: skip
+    """Clean the label images of a folder, whose sizes may differ, into another folder."""
+    from ..io.label_folder import LabelFolder
+    from ..io.paths import input_files, stem
+    from ..io.stacks import open_label_images
+    from ..io.storing import check_apart
+
+    inputs, changed = input_files(labels), 0
+    check_apart([out / f"{stem(file)}{suffix}" for file in inputs for suffix in (".tif", ".png")], inputs)
+    images = open_label_images(labels)
+    provenance = {"labels": str(labels), "cleaned": do}
+    with (
+        LabelFolder(out, images, dtype=images[0].data.dtype, overwrite=overwrite, provenance=provenance) as folder,
+        progress_bar(len(images), "images") as advance,
+    ):
+        for number, image in enumerate(images):
+            after, differs = cleaned(image.read(0)[..., 0], steps)
+            changed += differs
+            folder.write(number, after)
+            advance()
+    return f"{changed} of {counted(len(images), 'image')}", [out]
+
+
+def cleaned(plane: Any, steps: Steps) -> tuple[Labels, bool]:
+    """Labels (Y, X) after all steps, and whether they differ from before."""
+    from ..core.cleanup import clean_up
+    from ..core.labels import as_labels
+
+    before = after = as_labels(plane)
+    for operation, size in steps:
+        after = clean_up(after, operation, size)
+    return after, bool((after != before).any())
+
+
+def parse_steps(texts: Sequence[str]) -> Steps:
     """``["split:0.8", "join"]`` -> [("split", 0.8), ("join", 0.0)]; what cannot be read is wrong usage."""
     from ..core.cleanup import check_operation
 
-    steps: list[tuple[Any, float]] = []
+    steps: Steps = []
     for text in texts:
         operation, colon, number = text.partition(":")
         try:

@@ -15,6 +15,7 @@ from .options import (
     IgnoreOption,
     ImageArgument,
     KindOption,
+    counted,
     parse_numbers,
     read_annotations,
     resolve_kind,
@@ -98,8 +99,3 @@ def facts(item: ExampleItem) -> dict[str, Any]:
         "annotated": round(float(item.example.valid.mean()), 4),
         "used": item.used,
     }
-
-
-def counted(number: int, what: str) -> str:
-    """``(2, "label")`` -> ``"2 labels"``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -168,11 +168,15 @@ def propagate_collection(
 ) -> Report:  # fmt: skip
     """Images that are no stack: label files carry the names of the images that they annotate."""
     from ..io.paths import input_files, stem
-    from ..io.storing import check_apart
+    from ..io.storing import check_apart, check_free
     from ..session.collection import collection_context, run_to_folder
 
+    sheet = out.absolute().with_name(f"{out.absolute().name}.png") if picture else None  # no label image of the folder
     inputs = [file for given in (image, labels, examples) if given is not None for file in input_files(given)]
-    check_apart([out / f"{stem(file)}{suffix}" for file in inputs for suffix in (".tif", ".png")], inputs)
+    outputs = [out / f"{stem(file)}{suffix}" for file in inputs for suffix in (".tif", ".png")]
+    check_apart([*outputs, *([sheet] if sheet is not None else [])], inputs)
+    if sheet is not None:
+        check_free(sheet, overwrite)
     images, annotations, dtype = open_collection(image, labels, channels)
     predictor = choice()
     shown = show_collection(images, annotations, examples, kind=kind, ignore_label=settings["ignore_label"], key=key)
@@ -183,7 +187,7 @@ def propagate_collection(
         return run_to_folder(
             images, annotations, predictor, out, kind=shown.kind, ignore_label=shown.ignore_label,
             context=shown.context, dtype=dtype, overwrite=overwrite,
-            settings=settings, picture=out / "contact_sheet.png" if picture else None, on_image=advance,
+            settings=settings, picture=sheet, on_image=advance,
         )  # fmt: skip
 
 
@@ -251,5 +255,6 @@ def finish(report: Report, as_json: bool) -> None:
         print(f"Dice against the truth: {report.mean_dice:.3f} (mean of {len(report.dice)} predicted slices)")
     if report.confidence:
         print("least sure: " + ", ".join(f"{report.name(p)} ({report.confidence[p]:.2f})" for p in report.least_sure))
-    for file in report.files if report.unit == "slices" else [report.out]:
+    inside = [file for file in report.files if report.unit == "images" and report.out in file.parents]
+    for file in [*([report.out] if inside else []), *(file for file in report.files if file not in inside)]:
         print(f"wrote {file}")

@@ -71,7 +71,7 @@ class LabelFolder:
         for target in [self.path / "provenance.json", *(self._target(n, s) for n in names for s in (".tif", ".png"))]:
             check_free(target, overwrite)
         with storing(self.path):
-            (self.path / "confidence").mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.path).close()  # fails now rather than after the first image
 
     def _target(self, name: str, suffix: str) -> Path:
