@@ -107,7 +107,7 @@ def test_what_is_no_video_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.warns(DegradedDataWarning, match="is truncated: 2 of 40 frames"):
         open_stack(tmp_path / "short.avi")
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(FileError, match=r"PyAV is missing: pip install 'napari-incontext-seg\[video\]'"):
+    with pytest.raises(FileError, match=r'PyAV is missing: pip install "\.\[video\]"'):
         open_stack(video)
 
 

@@ -173,7 +173,7 @@ def test_few_pieces_are_given_out_at_a_time(two, tmp_path):
 def test_without_the_extra_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with (
-        pytest.raises(InputError, match=r"pip install 'napari-incontext-seg\[distributed\]'"),
+        pytest.raises(InputError, match=r'pip install "\.\[distributed\]"'),
         Workers(Failing, count=2),
     ):
         pass

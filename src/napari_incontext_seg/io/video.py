@@ -163,8 +163,8 @@ def _av(path: Path) -> Any:
         import av
     except ImportError as error:
         raise FileError(
-            f"{path.name} is a video, and to read it PyAV is missing: pip install 'napari-incontext-seg[video]'. "
-            "Or save its frames as TIFF or PNG."
+            f'{path.name} is a video, and to read it PyAV is missing: pip install ".[video]" where this '
+            "program was cloned, or save its frames as TIFF or PNG."
         ) from error
     av.logging.set_level(None)
     return av

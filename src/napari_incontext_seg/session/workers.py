@@ -78,7 +78,7 @@ class Workers:
         except ImportError as error:
             raise InputError(
                 "several workers need dask.distributed, which is not installed: "
-                "pip install 'napari-incontext-seg[distributed]'."
+                'pip install ".[distributed]" where this program was cloned.'
             ) from error
         with ExitStack() as opened:
             try:
