@@ -45,6 +45,14 @@ def test_the_closed_forms_take_the_quality_themselves(tmp_path: Path) -> None:
     assert (micro.name, len(micro.digest)) == ("small", 64)
 
 
+def test_the_closed_forms_refuse_recolourings(tmp_path: Path) -> None:
+    save_model(create_model(MicroConfig(channels=(8,), width=16, depth=1, features=4)), tmp_path / "small.safetensors")
+    for model in (tmp_path / "small.safetensors", "guess"):
+        with pytest.raises(ModelError, match=r"paints without colours: --recolour .* is for a SegGPT"):
+            load_predictor(model, recolourings=3)
+        load_predictor(model, recolourings=1)
+
+
 def test_a_quality_that_does_not_exist_is_refused_whatever_the_model(seggpt: Path) -> None:
     for model in (seggpt, "guess"):
         with pytest.raises(ModelError, match="quality must be one of fast, balanced, best; got 'superb'"):

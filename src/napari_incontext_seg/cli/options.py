@@ -46,7 +46,12 @@ ExamplesOption = Annotated[
     Path | None, typer.Option(help="An example set (.incontext), saved from napari or by `examples`.", metavar="SET")
 ]
 KindOption = Annotated[KindChoice, typer.Option(help="semantic: a label is a class; instance: a label is one object.")]
-EnsembleOption = Annotated[EnsembleChoice, typer.Option(help="How a SegGPT joins several examples.")]
+EnsembleOption = Annotated[
+    EnsembleChoice,
+    typer.Option(
+        help="Several examples: feature: together; none: each paints, and they vote; spatial: in one picture (SegGPT)."
+    ),
+]
 QualityOption = Annotated[
     QualityChoice, typer.Option(help="fast: one stage, not two; best: the mean of several views or colourings.")
 ]
@@ -56,7 +61,9 @@ ChannelsOption = Annotated[str | None, typer.Option(help="Channels to look at, u
 KeyOption = Annotated[
     Path | None, typer.Option(help="What `incontext-seg tune` learned; then --labels may be left out.")
 ]
-RecolourOption = Annotated[int | None, typer.Option(min=1, help="Average over this many random colourings (SegGPT).")]
+RecolourOption = Annotated[
+    int | None, typer.Option(min=1, help="SegGPT only: average over this many random colourings.")
+]
 ApproximateOption = Annotated[
     bool,
     typer.Option("--approximate", help="SegGPT: faster, APPROXIMATE: examples look at the first slice painted only."),

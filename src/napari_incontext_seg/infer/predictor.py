@@ -54,7 +54,7 @@ def load_predictor(
     Raises
     ------
     ModelError
-        An unknown name, or known weights that are not here yet.
+        An unknown name, known weights that are not here yet, or several recolourings of a closed form.
     CheckpointError
         A file that holds no such model.
     KeyFileError
@@ -73,6 +73,7 @@ def load_predictor(
     where = resolve_device(device)
     name = str(model)
     if name == "guess":
+        _check_no_colours(name, recolourings)
         return GuessPredictor(where, ensemble=ensemble, quality=quality)
     # here, not above: the closed form does without
     from ..model.checkpoint import load_model
@@ -80,6 +81,7 @@ def load_predictor(
 
     loaded = load_model(_checkpoint(name))
     if isinstance(loaded.network, Micro):
+        _check_no_colours(loaded.name, recolourings)
         from .micro import MicroPredictor
 
         return MicroPredictor(
@@ -98,6 +100,11 @@ def load_predictor(
         recolourings=recolourings,
         approximate=approximate,
     )
+
+
+def _check_no_colours(name: str, recolourings: int | None) -> None:
+    if recolourings is not None and recolourings > 1:
+        raise ModelError(f"{name} paints without colours: --recolour (recolourings) is for a SegGPT, leave it out.")
 
 
 def _checkpoint(name: str) -> Path:
