@@ -165,3 +165,11 @@ def test_what_does_not_go_is_told(
     monkeypatch.chdir(job)
     assert main(arguments) in (1, 2)
     assert message in capsys.readouterr().err
+
+
+def test_another_number_of_channels_is_told_as_the_file_has_it(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two = np.stack([tifffile.imread(job / "other.tif")] * 2, axis=1)
+    tifffile.imwrite(job / "two.tif", two, imagej=True, metadata={"axes": "ZCYX"})
+    assert run(job, image="two.tif") == 1
+    assert "the examples show 1 channel, the image 2 channels" in capsys.readouterr().err
+    assert run(job, "--channels", "0", image="two.tif") == 0

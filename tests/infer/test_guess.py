@@ -258,7 +258,7 @@ def test_one_small_object_is_an_example_wherever_it_lies(centre):
 
 
 def test_channels_must_match(segmenter):
-    with pytest.raises(InputError, match=r"the examples have 1 channel\(s\), the image 3"):
+    with pytest.raises(InputError, match=r"the examples show 1 channel, the image 3 channels"):
         segmenter(cells(1, channels=3)[0])
 
 

@@ -251,10 +251,11 @@ class ClosedFormSegmenter:
         return TILE.attempt(lambda _: fit(shown, background=self.ids[0] == 0, see=see, **effort))
 
     def _tensor(self, plane: Plane) -> Tensor:
-        channels = self.context.examples[0].image.shape[2]
-        if plane.shape[2] != channels:
+        example = self.context.examples[0].image
+        if plane.shape[2] != example.shape[2]:
             raise InputError(
-                f"the examples have {channels} channel(s), the image {plane.shape[2]}. Choose or mix channels alike."
+                f"the examples show {_channels(example)}, the image {_channels(plane)}: choose as many of each, such "
+                "as --channels 0 (channels=[0]), or mix them."
             )
         return torch.tensor(plane, device=self.predictor.device).movedim(2, 0)[None].contiguous()
 
@@ -282,6 +283,12 @@ def class_ids(context: Context) -> tuple[int, ...]:
 def _ids(maps: Sequence[Labels], context: Context) -> tuple[int, ...]:
     annotated = [classes[e.valid] for e, classes in zip(context.examples, maps, strict=True)]
     return tuple(sorted({int(i) for classes in annotated for i in np.unique(classes)}))
+
+
+def _channels(plane: Plane) -> str:
+    """How many there are, in words: of two a stack shows red and green, and no blue."""
+    number = 2 if plane.shape[2] == 3 and not plane[..., 2].any() else plane.shape[2]
+    return f"{number} channel{'s' * (number != 1)}"
 
 
 def _mean(opinions: Sequence[Tensor]) -> Tensor:
