@@ -68,7 +68,9 @@ ApproximateOption = Annotated[
     bool,
     typer.Option("--approximate", help="SegGPT: faster, APPROXIMATE: examples look at the first slice painted only."),
 ]
-MemoryOption = Annotated[int, typer.Option(min=0, help="The last N predicted slices join the examples.")]
+MemoryOption = Annotated[
+    int, typer.Option(min=0, help="The last N predicted slices join the examples; about ten times slower.")
+]
 NamesOption = Annotated[
     bool, typer.Option("--names", help="Each label is one object (up to 13), which other annotated slices may lack.")
 ]
