@@ -93,3 +93,11 @@ def test_the_picture_of_a_long_run_shows_a_dozen_slices(tmp_path):
     )
     assert len(report.annotated) == 10
     assert (tmp_path / "out.png").exists()
+
+
+def test_slices_of_several_axes_are_told_by_all_of_them(stack, tmp_path):
+    hyper = Stack(stack.data.reshape(2, 3, 20, 16), "tzyx")
+    report = run_to_file(propagate(hyper, {0: truth(stack)[0]}, ThresholdPredictor()), tmp_path / "out.tif")
+    assert report.name(report.least_sure[0]) == "t 1, z 1 (slice 4)"
+    assert report.as_dict()["least_sure"][0] == 4
+    assert "4" in report.as_dict()["confidence"]

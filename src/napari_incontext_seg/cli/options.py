@@ -40,7 +40,10 @@ ImageArgument = Annotated[
     Path, typer.Argument(help="TIFF, OME-Zarr, video, .npy, or a folder of images (a quoted pattern).", metavar="IMAGE")
 ]
 AnnotatedOption = Annotated[
-    str | None, typer.Option(help="Numbers of the annotated slices (0,15,20:23); default: those with any label.")
+    str | None,
+    typer.Option(
+        help="Numbers of the annotated slices (0,15,20:23), all t and z counted on; default: those with any label."
+    ),
 ]
 ExamplesOption = Annotated[
     Path | None, typer.Option(help="An example set (.incontext), saved from napari or by `examples`.", metavar="SET")

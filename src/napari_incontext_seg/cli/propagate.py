@@ -81,7 +81,10 @@ def propagate(
     ] = "both",
     names: NamesOption = False,
     along: AlongOption = None,
-    span: Annotated[str | None, typer.Option("--range", help="a:b, slices a to b-1 only.")] = None,
+    span: Annotated[
+        str | None,
+        typer.Option("--range", help="a:b, slices a to b-1 only; of a time-lapse of z-stacks: time points a to b-1."),
+    ] = None,
     ignore_label: IgnoreOption = None,
     axes: AxesOption = None,
     channels: ChannelsOption = None,

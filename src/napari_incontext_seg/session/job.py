@@ -109,7 +109,7 @@ def run_to_file(
         return Report(out, len(run) + len(given or {}), files, complete=True)
     if not resume and not overwrite:
         check_none_left(out)
-    report = Report(out, len(run) + len(given or {}))
+    report = Report(out, len(run) + len(given or {}), axes=run.stack.plane_axes, grid=run.stack.grid)
     shown = _shown(run)
     painted: dict[int, Labels] = {}
     with LabelWriter(

@@ -36,7 +36,10 @@ def finished(step: Step) -> Finished:
 
 @dataclass
 class Report:
-    """What a run did: counts, seconds, files, and how sure the model was of each predicted slice or image."""
+    """What a run did: counts, seconds, files, and how sure the model was of each predicted slice or image.
+
+    ``axes`` and ``grid`` are those of the slices; where there are several, slices are told by all of them too.
+    """
 
     out: Path
     total: int
@@ -45,6 +48,8 @@ class Report:
     confidence: dict[int, float] = field(default_factory=dict)
     dice: dict[int, float] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    axes: str = ""
+    grid: tuple[int, ...] = ()
     unit: str = "slices"
     seconds: float = 0.0
     complete: bool = False
@@ -65,8 +70,11 @@ class Report:
         return float(np.mean(list(self.dice.values()))) if self.dice else None
 
     def name(self, position: int) -> str:
-        """What people call a slice or image: its name if it has one, else its number."""
-        return self.names.get(position, str(position))
+        """What people call a slice or image: its name if it has one, else its number, and where that is in t and z."""
+        if len(self.axes) < 2:
+            return self.names.get(position, str(position))
+        at = zip(self.axes, np.unravel_index(position, self.grid), strict=True)
+        return f"{', '.join(f'{axis} {i}' for axis, i in at)} (slice {position})"
 
     def title(self, position: int) -> str:
         """The name, and how sure the model is where it predicted."""
@@ -83,7 +91,7 @@ class Report:
             "annotated": [self._key(p) for p in self.annotated],
             "seconds": round(self.seconds, 3),
             "least_sure": [self._key(p) for p in self.least_sure],
-            "confidence": {self.name(p): round(c, 4) for p, c in sorted(self.confidence.items())},
+            "confidence": {str(self._key(p)): round(c, 4) for p, c in sorted(self.confidence.items())},
             **({"dice": round(self.mean_dice, 4)} if self.mean_dice is not None else {}),
         }
 
