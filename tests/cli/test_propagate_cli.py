@@ -232,6 +232,23 @@ def test_numbers_and_ranges_are_read():
     assert parse_span("3:7") == (3, 7)
 
 
+def test_how_it_was_made_names_files_and_annotated_slices_but_no_folders(job):
+    assert run(job, "--model", "guess") == 0
+    text = (job / "out.json").read_text()
+    record = json.loads(text)
+    assert record["files"] == {"image": "image.tif", "labels": "labels.tif"}
+    assert record["annotated_slices"] == [0]
+    assert str(job) not in text
+
+
+def test_a_run_goes_on_whatever_its_files_are_called(job, capsys):
+    quick = ("--model", "guess", "--quality", "fast")
+    assert run(job, *quick) == 0
+    (job / "image.tif").rename(job / "renamed.tif")
+    assert run(job, *quick, "--resume", image="renamed.tif") == 0
+    assert "is finished already" in capsys.readouterr().out
+
+
 def test_resume_begins_goes_on_and_says_when_all_is_done(job, capsys, monkeypatch):
     from napari_incontext_seg.session import job as running
 

@@ -48,7 +48,9 @@ def test_one_annotated_frame_gives_tracks_with_divisions(job, capsys):
     found, truth = tifffile.imread(out), tifffile.imread(job / "masks.tif")
     np.testing.assert_array_equal(found[0], truth[0])
     assert ((found == 7) == (truth == 7)).mean() > 0.98
-    assert json.loads((job / "out.json").read_text())["model"] == "guess"
+    record = json.loads((job / "out.json").read_text())
+    assert (record["model"], record["annotated_slices"]) == ("guess", [0])
+    assert record["files"] == {"image": "image.tif", "labels": "labels.tif"}
 
 
 def test_masks_alone_are_linked_and_reported_as_json(job, capsys):
@@ -66,6 +68,7 @@ def test_masks_alone_are_linked_and_reported_as_json(job, capsys):
 def test_a_table_lies_beside_the_labels(job):
     assert run(job, "--masks", job / "masks.tif", "--out", job / "linked.tif") == 0
     assert (job / "linked_tracks.csv").exists()
+    assert json.loads((job / "linked.json").read_text())["files"] == {"masks": "masks.tif"}
 
 
 def test_a_folder_is_one_of_the_cell_tracking_challenge(job):

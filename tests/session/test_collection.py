@@ -70,6 +70,8 @@ def test_from_the_command_line(tmp_path, capsys):
     for k, name in enumerate("bc", 1):
         assert (tifffile.imread(tmp_path / "out" / f"{name}.tif") == labels(k)).mean() > 0.9
     assert (tmp_path / "out.png").exists()
+    record = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert (record["files"], record["annotated_images"]) == ({"image": "images", "labels": "labels"}, ["a"])
     assert main(command) == 1
     assert "--overwrite" in capsys.readouterr().err
     tifffile.imwrite(tmp_path / "labels" / "z.tif", labels(0))

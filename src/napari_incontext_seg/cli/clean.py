@@ -58,12 +58,13 @@ def clean_stack(
     from ..io.paths import input_files
     from ..io.stacks import open_labels
     from ..io.storing import check_apart, check_free
+    from ..session.report import file_names
 
     check_apart(label_files(out), input_files(labels))
     for file in label_files(out):
         check_free(file, overwrite)
     stack, changed = open_labels(labels), 0
-    provenance = {"labels": str(labels), "cleaned": do, "made": recorded_provenance(labels)}
+    provenance = {"files": file_names(labels=labels), "cleaned": do, "made": recorded_provenance(labels)}
     with (
         LabelWriter(out, stack, dtype=stack.data.dtype, overwrite=overwrite, provenance=provenance) as writer,
         progress_bar(len(stack), "slices") as advance,
@@ -85,11 +86,12 @@ def clean_images(
     from ..io.paths import input_files, stem
     from ..io.stacks import open_label_images
     from ..io.storing import check_apart
+    from ..session.report import file_names
 
     inputs, changed = input_files(labels), 0
     check_apart([out / f"{stem(file)}{suffix}" for file in inputs for suffix in (".tif", ".png")], inputs)
     images = open_label_images(labels)
-    provenance = {"labels": str(labels), "cleaned": do}
+    provenance = {"files": file_names(labels=labels), "cleaned": do}
     with (
         LabelFolder(out, images, dtype=images[0].data.dtype, overwrite=overwrite, provenance=provenance) as folder,
         progress_bar(len(images), "images") as advance,

@@ -104,6 +104,7 @@ def propagate(
     from ..io.storing import check_apart, check_free
     from ..io.unfinished import check_none_left, kept_key
     from ..session.job import run_to_file
+    from ..session.report import file_names
 
     out = out.expanduser()  # a shell leaves the ~ of --out=~/x.tif
     seconds = parse_duration(tune, "--tune") if tune is not None else None
@@ -115,6 +116,7 @@ def propagate(
         "ignore_label": ignore_label, "axes": axes, "channels": chosen, "tune": seconds, "approximate": approximate,
         "names": names,
     }  # fmt: skip
+    files = file_names(image=image, labels=labels, examples=examples, key=key)
     choice = model_choice(settings, model, device, key)
     if resume:
         check_can_resume(overwrite=overwrite, approximate=approximate, folder=is_collection(image, out))
@@ -127,7 +129,7 @@ def propagate(
         )  # fmt: skip
         report = propagate_collection(
             image, labels, examples, out, kind, settings, choice=choice, channels=chosen, overwrite=overwrite,
-            picture=picture, key=known,
+            picture=picture, key=known, files=files,
         )  # fmt: skip
         return finish(report, as_json)
     sheet = picture_file(out) if picture else None
@@ -158,7 +160,7 @@ def propagate(
     ):
         report = run_to_file(
             run, out, dtype=label_stack.data.dtype if label_stack is not None else None, overwrite=overwrite,
-            settings=settings, given=shown.given, workers=others, resume=resume, key=learned,
+            settings=settings, files=files, given=shown.given, workers=others, resume=resume, key=learned,
             class_names=shown.class_names, class_colors=shown.class_colors,
             picture=sheet, truth=open_labels(truth) if truth is not None else None, on_step=lambda _: advance(),
         )  # fmt: skip
@@ -168,6 +170,7 @@ def propagate(
 def propagate_collection(
     image: Path, labels: Path | None, examples: Path | None, out: Path, kind: KindChoice, settings: dict[str, Any], *,
     choice: ModelChoice, channels: list[int] | None, overwrite: bool, picture: bool, key: Key | None,
+    files: dict[str, str],
 ) -> Report:  # fmt: skip
     """Images that are no stack: label files carry the names of the images that they annotate."""
     from ..io.paths import input_files, stem
@@ -190,7 +193,7 @@ def propagate_collection(
         return run_to_folder(
             images, annotations, predictor, out, kind=shown.kind, ignore_label=shown.ignore_label,
             context=shown.context, dtype=dtype, overwrite=overwrite,
-            settings=settings, picture=sheet, on_image=advance,
+            settings=settings, files=files, picture=sheet, on_image=advance,
         )  # fmt: skip
 
 

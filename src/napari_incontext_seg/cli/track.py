@@ -129,7 +129,7 @@ def paint_and_link(
     from ..infer.track import TimeGrid
     from ..infer.track import track as start
     from ..io.stacks import open_labels, open_stack
-    from ..session.report import provenance
+    from ..session.report import file_names, provenance
 
     stack = open_stack(image, axes=settings["axes"], channels=settings["channels"])
     grid = TimeGrid.of(stack)
@@ -152,7 +152,10 @@ def paint_and_link(
             on_plane=advance,
         )  # fmt: skip
     assert found.context is not None
-    record = provenance(predictor, found.context, settings)
+    record = provenance(
+        predictor, found.context, settings, file_names(image=image, labels=labels, examples=examples)
+    )  # fmt: skip
+    record["annotated_slices"] = sorted(found.annotated)
     return found, label_stack.data.dtype if label_stack is not None else None, record
 
 
@@ -186,6 +189,7 @@ def link_masks(
     from ..core.pieces import one_number, pieces
     from ..infer.track import TimeGrid, track_labels
     from ..io.stacks import open_labels, open_stack
+    from ..session.report import file_names
 
     given = open_labels(masks)
     dtype = given.data.dtype
@@ -205,7 +209,7 @@ def link_masks(
             given, seen, stitch=stitch, max_distance=settings["max_distance"], max_gap=settings["max_gap"],
             divisions=settings["divisions"], on_plane=advance,
         )  # fmt: skip
-    return found, dtype, {"linked": str(masks), "settings": settings}
+    return found, dtype, {"files": file_names(image=image, masks=masks), "settings": settings}
 
 
 def tell(report: TrackingReport, found: Tracking, as_json: bool) -> None:

@@ -268,8 +268,8 @@ class LabelWriter:
 
 
 def run_identity(record: Mapping[str, Any], like: Stack) -> dict[str, Any]:
-    """Which run it is: what its record says, but for dates and other programs' versions, and the shape of its image."""
-    known = {k: v for k, v in record.items() if k not in ("date", "versions", "complete", "finished")}
+    """Which run it is: what its record says, and the shape of its image; not dates, versions, and names of files."""
+    known = {k: v for k, v in record.items() if k not in ("date", "versions", "complete", "finished", "files")}
     own = record.get("versions", {}).get("napari-incontext-seg")
     return {**known, "axes": like.axes, "shape": [int(n) for n in like.data.shape], "version": own}
 

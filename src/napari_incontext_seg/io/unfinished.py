@@ -23,8 +23,10 @@ IDENTITY, LOCK, PLACING, SPOOL, KEY = "identity.json", "lock", "placing", "spool
 _LOOKED_AT = 2**28  # bytes of an image that its fingerprint is made of: seconds, where painting takes minutes
 _NAMES = {
     "model_digest": "the model", "context": "the examples", "image": "the image", "slices": "the slices to paint",
-    "given": "the slices that are given", "version": "the version of this program", "value_range": "the value range",
+    "given": "the slices that are given", "annotated_slices": "the annotated slices",
+    "version": "the version of this program", "value_range": "the value range",
 }  # fmt: skip
+_SEVERAL = ("context", "slices", "given", "annotated_slices")
 
 
 class Unfinished:
@@ -173,7 +175,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         if was == is_now:
             continue
         if name in _NAMES:
-            told.append(f"{_NAMES[name]} {'are' if name in ('context', 'slices', 'given') else 'is'} not the same")
+            told.append(f"{_NAMES[name]} {'are' if name in _SEVERAL else 'is'} not the same")
         else:
             told.append(f"{name} was {_short(was)}, and is {_short(is_now)}")
     return "; ".join(told)

@@ -26,7 +26,7 @@ from ..io.storing import check_apart
 from .batch_report import BatchReport, Outcome, earlier_outcomes, summary_files
 from .job import run_to_file
 from .plan import NOT_ANNOTATED, split_examples
-from .report import provenance
+from .report import file_names, provenance
 from .settings import Meeting, RunSettings, Selection
 from .worker_process import Load, busy, loaded
 from .workers import Workers
@@ -223,7 +223,8 @@ def paint_file(plan: BatchPlan, predictor: Predictor, job: Job) -> Outcome:
             return Outcome(str(image), str(target), "skipped")
         report = run_to_file(
             run, target, overwrite=plan.earlier != "refuse", resume=plan.earlier != "replace", settings=settings,
-            given=unused, class_names=examples.class_names, class_colors=examples.class_colors,
+            files=file_names(image=image, examples=plan.examples, key=plan.key), given=unused,
+            class_names=examples.class_names, class_colors=examples.class_colors,
             picture=target.with_name(f"{stem(target)}.png") if plan.picture else None,
         )  # fmt: skip
         return Outcome.done(image, report)

@@ -52,6 +52,7 @@ def run_to_folder(
     dtype: np.dtype[Any] | None = None,
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
+    files: Mapping[str, str] | None = None,
     picture: Path | None = None,
     on_image: Callable[[], None] | None = None,
 ) -> Report:
@@ -78,7 +79,8 @@ def run_to_folder(
     whole = {k for k, example in given.items() if example.valid.all()}
     shown = {*sorted(given)[:4], *(k for k in spread(len(images), 12 - min(4, len(given))))}
     panels: dict[int, Labels] = {}
-    record = provenance(predictor, context, settings)
+    record = provenance(predictor, context, settings, files)
+    record["annotated_images"] = [images[k].name for k in given]
     with LabelFolder(out, list(images), dtype=dtype, overwrite=overwrite, provenance=record) as folder:
 
         def keep(number: int, segmentation: Segmentation) -> None:

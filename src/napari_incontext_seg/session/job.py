@@ -47,6 +47,7 @@ def run_to_file(
     workers: Workers | None = None,
     resume: bool = False,
     key: Key | None = None,
+    files: Mapping[str, str] | None = None,
     class_names: Mapping[int, str] | None = None,
     class_colors: Mapping[int, Rgb] | None = None,
     on_step: Callable[[Finished], None] | None = None,
@@ -81,6 +82,8 @@ def run_to_file(
         a run that was not. If it is complete already, nothing is done.
     key
         What the model has just learned: kept until the run is finished, so that it can be resumed.
+    files
+        Names of the files that image, labels, ... came from, recorded too.
     class_names, class_colors
         Label -> name (default: what the run's context says), and red, green, blue in [0, 1]; for an OME-Zarr.
     on_step
@@ -103,10 +106,10 @@ def run_to_file(
         )
     if picture is not None:
         check_free(picture, overwrite or resume)
-    record = _record(run, settings, given or {})
+    record = _record(run, settings, given or {}, files)
     if resume and is_finished(out, run.stack, record):
-        files = [file for file in label_files(out) if file.exists()]
-        return Report(out, len(run) + len(given or {}), files, complete=True)
+        written = [file for file in label_files(out) if file.exists()]
+        return Report(out, len(run) + len(given or {}), written, complete=True)
     if not resume and not overwrite:
         check_none_left(out)
     report = Report(out, len(run) + len(given or {}), axes=run.stack.plane_axes, grid=run.stack.grid)
@@ -153,9 +156,12 @@ def _shown(run: Propagation) -> set[int]:
     return {*kept, *(others[i] for i in spread(len(others), PANELS - len(kept)))}
 
 
-def _record(run: Propagation, settings: Mapping[str, Any] | None, given: Mapping[int, Labels]) -> dict[str, Any]:
+def _record(
+    run: Propagation, settings: Mapping[str, Any] | None, given: Mapping[int, Labels],
+    files: Mapping[str, str] | None,
+) -> dict[str, Any]:  # fmt: skip
     """What the output's provenance says of a run: enough to tell whether another one is the same."""
-    record = provenance(run.predictor, run.context, settings)
+    record = provenance(run.predictor, run.context, settings, files)
     if run.stack.normalization is not None:
         record["value_range"] = asdict(run.stack.normalization)
     slices = [(stop.position, stop.source, stop.parent) for stop in run.route]
@@ -164,6 +170,7 @@ def _record(run: Propagation, settings: Mapping[str, Any] | None, given: Mapping
         digest.update(f"{position} {labels.shape}".encode() + np.ascontiguousarray(labels, np.uint32).tobytes())
     return {
         **record,
+        "annotated_slices": sorted({*run.annotated, *given}),
         "image": fingerprint(run.stack),
         "slices": hashlib.sha256(repr(slices).encode()).hexdigest(),
         "given": digest.hexdigest() if given else None,

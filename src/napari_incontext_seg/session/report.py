@@ -99,15 +99,23 @@ class Report:
         return self.names.get(position, position)
 
 
-def provenance(predictor: Predictor, context: Context, settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The record that goes into label files: model, digest, context fingerprint, settings."""
+def provenance(
+    predictor: Predictor, context: Context, settings: Mapping[str, Any] | None, files: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The record that goes into label files: model, digest, context fingerprint, settings; names of ``files`` used."""
     return {
+        **({"files": dict(files)} if files else {}),
         "model": predictor.name,
         "model_digest": predictor.digest,
         "context": context.fingerprint,
         "kind": context.kind,
         "settings": dict(settings or {}),
     }
+
+
+def file_names(**paths: Path | None) -> dict[str, str]:
+    """What each file is called, for a record: folders are left out, as they tell more of a person than of a result."""
+    return {what: path.expanduser().absolute().name for what, path in paths.items() if path is not None}
 
 
 def spread(count: int, wanted: int) -> list[int]:
