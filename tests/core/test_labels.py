@@ -45,7 +45,7 @@ def test_what_is_no_label_is_refused(labels: Any, words: str) -> None:
 
 
 def test_another_shape_is_refused_with_what_to_do() -> None:
-    with pytest.raises(InputError, match=r"image \(3, 4\); got \(2, 4\)\. Resample the labels with order 0"):
+    with pytest.raises(InputError, match=r"image \(3, 4\); got \(2, 4\)\. Resample them with order 0"):
         as_labels(np.zeros((2, 4), int), (3, 4))
 
 
@@ -67,3 +67,8 @@ def test_nothing_is_ignored_unless_told() -> None:
 def test_what_is_no_number_cannot_be_ignored_either(dtype):
     with pytest.raises(InputError, match="whole numbers"):
         split_ignored(np.zeros((4, 5), dtype), -1)
+
+
+def test_transposed_labels_are_told_as_such() -> None:
+    with pytest.raises(InputError, match=r"got \(5, 4\)\. They seem to be transposed"):
+        as_labels(np.zeros((5, 4), int), (4, 5))

@@ -40,9 +40,9 @@ def as_labels(labels: Any, shape: tuple[int, int] | None = None) -> NDArray[np.u
     if array.ndim != 2:
         raise InputError(f"labels must be one plane (Y, X); got shape {array.shape}.")
     if shape is not None and array.shape != tuple(shape):
-        raise InputError(
-            f"labels must match the image {tuple(shape)}; got {array.shape}. Resample the labels with order 0 first."
-        )
+        turned = array.shape == tuple(shape)[::-1]
+        advice = "They seem to be transposed: swap their rows and columns." if turned else "Resample them with order 0."
+        raise InputError(f"labels must match the image {tuple(shape)}; got {array.shape}. {advice}")
     if array.dtype.kind not in "buif":
         raise InputError(f"labels must be whole numbers; got dtype {array.dtype}.")
     if array.size == 0:
