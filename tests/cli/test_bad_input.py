@@ -268,6 +268,11 @@ def test_what_is_for_stacks_is_refused_for_a_folder_rather_than_forgotten(job, c
     assert "--memory, --range would do nothing" in said(capsys)
 
 
+def test_labels_matched_by_name_need_a_folder_as_output(job, capsys):
+    assert run(job, image="pictures", labels="marks") == 1
+    assert "give a folder as the output" in said(capsys)
+
+
 def test_labels_of_no_image(job, capsys):
     assert run(job, image="pictures", out="painted") == 1
     assert "has the name of these labels: labels_0000" in said(capsys)

@@ -156,7 +156,7 @@ def test_control_c_leaves_finished_slices(job, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["--annotated", "9"], "slice 9 does not exist: image has slices 0..4"),
-        (["--annotated", "3"], "no object is annotated"),
+        (["--annotated", "3"], "--annotated names slice 3, where there is no label; there are labels in slice 0."),
         (["--range", "3:99"], "the range must lie within 0:5"),
         (["--model", "nonsense"], "no model or file 'nonsense'"),
         (["--model", "guess", "--ensemble", "spatial"], "ensembles feature or none"),

@@ -182,20 +182,36 @@ def read_annotations(stack: Stack, labels: Stack, annotated: str | None, ignore_
         at = wanted if len(labels) == len(stack) else range(len(wanted))
         named = {p: labels.read(k)[..., 0] for p, k in zip(wanted, at, strict=True)}
         empty = [str(p) for p, plane in named.items() if not plane.any()]
+        if len(empty) == len(named) and len(labels) == len(stack):
+            check_others_empty(labels, empty)
         if 0 < len(empty) < len(named):
             print(f"no label in slice {', '.join(empty)}: taken for annotated, with nothing there", file=sys.stderr)
         return named
     if len(labels) != len(stack):
+        folders = "i" in stack.axes and "i" in labels.axes
+        matched = (
+            "; to match labels with images by their names, give a folder as the output (--out NAME)" if folders else ""
+        )
         raise InputError(
             f"the labels have {len(labels)} slices and the image has {len(stack)} (shape {tuple(stack.data.shape)}, "
             f"taken for {stack.axes}; --axes names them otherwise): give labels for every slice (0 where there are "
-            "none), or just the annotated ones with their numbers (--annotated 0,15)."
+            f"none), or just the annotated ones with their numbers (--annotated 0,15){matched}."
         )
     planes = ((p, labels.read(p)[..., 0]) for p in range(len(labels)))
     found = {p: plane for p, plane in planes if ((plane != 0) & (plane != ignore_label)).any()}
     if not found:
         raise InputError("no slice of the labels has any label: annotate at least one slice.")
     return found
+
+
+def check_others_empty(labels: Stack, empty: list[str]) -> None:
+    """Raise InputError if the slices that are named are empty, but others hold labels."""
+    full = [str(p) for p in range(len(labels)) if labels.read(p).any()]
+    if full:
+        raise InputError(
+            f"--annotated names slice {', '.join(empty)}, where there is no label; there are labels in slice "
+            f"{', '.join(full[:10])}{', ...' if len(full) > 10 else ''}."
+        )
 
 
 def open_collection(
