@@ -68,3 +68,8 @@ def test_results_of_the_same_name_are_refused(data, tmp_path):
 def test_what_holds_no_image_is_told(data, tmp_path, given):
     with pytest.raises(FileError, match=r"holds no image|does not exist"):
         outputs_for([data / given], tmp_path)
+
+
+def test_a_folder_of_subfolders_names_the_pattern_that_is_meant(data, tmp_path):
+    with pytest.raises(FileError, match=r"holds no image.* quote a pattern: '.*slices/\*\*/\*\.png'"):
+        outputs_for([data / "slices"], tmp_path)

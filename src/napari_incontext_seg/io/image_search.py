@@ -50,7 +50,11 @@ def outputs_for(inputs: Sequence[Path], out: Path) -> dict[Path, Path]:
         earlier = out.absolute() if base in out.absolute().parents else None
         inside = [image for image in images if earlier is None or earlier not in image.parents]
         if not inside:
-            raise FileError(f"{given} holds no image: expected files that end in {', '.join(FILE_SUFFIXES)}.")
+            deeper = next((f for f in given.glob("*/*") if _is_image(f)), None) if given.is_dir() else None
+            hint = (
+                "" if deeper is None else f" For those in subfolders, quote a pattern: '{given}/**/*{deeper.suffix}'."
+            )
+            raise FileError(f"{given} holds no image: expected files that end in {', '.join(FILE_SUFFIXES)}.{hint}")
         for image in inside:
             target = out / image.relative_to(base).with_name(_result_name(image))
             for file in label_files(target):
