@@ -33,6 +33,7 @@ from .options import (
     SchedulerOption,
     SelectOption,
     WorkersOption,
+    counted,
     open_collection,
     open_workers,
     parse_duration,
@@ -256,11 +257,15 @@ def finish(report: Report, as_json: bool) -> None:
     if not report.finished:
         print(f"{report.out} is finished already: there is nothing to resume")
         return
-    print(f"{report.finished} {report.unit} ({len(report.annotated)} annotated) in {report.seconds:.1f} s")
+    done = counted(report.finished, report.unit.removesuffix("s"))
+    print(f"{done} ({len(report.annotated)} annotated) in {report.seconds:.1f} s")
     if report.mean_dice is not None:
-        print(f"Dice against the truth: {report.mean_dice:.3f} (mean of {len(report.dice)} predicted slices)")
+        predicted = counted(len(report.dice), "predicted slice")
+        print(f"Dice against the truth: {report.mean_dice:.3f} (mean of {predicted})")
     if report.confidence:
         print("least sure: " + ", ".join(f"{report.name(p)} ({report.confidence[p]:.2f})" for p in report.least_sure))
     inside = [file for file in report.files if report.unit == "images" and report.out in file.parents]
     for file in [*([report.out] if inside else []), *(file for file in report.files if file not in inside)]:
         print(f"wrote {file}")
+    if report.kind == "instance" and report.finished > 1:
+        print(f"objects are numbered slice by slice: `track --masks {report.out.name}` numbers them through the stack")

@@ -112,7 +112,9 @@ def run_to_file(
         return Report(out, len(run) + len(given or {}), written, complete=True)
     if not resume and not overwrite:
         check_none_left(out)
-    report = Report(out, len(run) + len(given or {}), axes=run.stack.plane_axes, grid=run.stack.grid)
+    report = Report(
+        out, len(run) + len(given or {}), axes=run.stack.plane_axes, grid=run.stack.grid, kind=run.context.kind
+    )
     shown = _shown(run)
     painted: dict[int, Labels] = {}
     with LabelWriter(

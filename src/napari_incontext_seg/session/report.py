@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.metrics import slice_confidence
-from ..core.types import Context, Predictor
+from ..core.types import Context, Kind, Predictor
 from ..io.spool import stored_confidence
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Report:
     axes: str = ""
     grid: tuple[int, ...] = ()
     unit: str = "slices"
+    kind: Kind = "semantic"
     seconds: float = 0.0
     complete: bool = False
 
