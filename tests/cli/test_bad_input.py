@@ -295,3 +295,8 @@ def test_labels_are_no_pictures(job, capsys):
 def test_wrong_usage_is_one_line_and_exit_code_2(capsys, arguments, message):
     assert main(arguments) == 2
     assert message in said(capsys)
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == f"napari-incontext-seg {napari_incontext_seg.__version__}"

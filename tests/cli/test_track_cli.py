@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -43,8 +44,9 @@ def test_one_annotated_frame_gives_tracks_with_divisions(job, capsys):
     out = job / "out.tif"
     assert run(job, job / "image.tif", "--labels", job / "labels.tif", "--annotated", 0, "--out", out) == 0
     said = capsys.readouterr().out
-    assert "4 tracks, 1 division, 0 closed gaps in 6 slices" in said
+    assert "4 tracks, 1 division, 0 closed gaps in 6 frames" in said
     assert "least sure links: track" in said
+    assert re.search(r"objects are \d.* within \S+ pixels", said)
     found, truth = tifffile.imread(out), tifffile.imread(job / "masks.tif")
     np.testing.assert_array_equal(found[0], truth[0])
     assert ((found == 7) == (truth == 7)).mean() > 0.98
@@ -63,6 +65,14 @@ def test_masks_alone_are_linked_and_reported_as_json(job, capsys):
     assert {"track", "frame", "confidence"} == report["least_sure"][0].keys()
     assert run(job, "--masks", job / "masks.tif", "--no-divisions", "--out", job / "plain.tif", "--json") == 0
     assert json.loads(capsys.readouterr().out)["divisions"] == {}
+
+
+def test_distances_have_the_unit_of_the_image(job, capsys):
+    masks = tifffile.imread(job / "masks.tif")
+    metadata = {"axes": "TYX", "unit": "um"}
+    tifffile.imwrite(job / "scaled.tif", masks, imagej=True, metadata=metadata, resolution=(2, 2))
+    assert run(job, "--masks", job / "scaled.tif", "--out", job / "linked.tif") == 0
+    assert re.search(r"objects are \d.* within \S+ µm", capsys.readouterr().out)
 
 
 def test_a_table_lies_beside_the_labels(job):
@@ -87,7 +97,7 @@ def test_a_z_stack_gives_3d_objects(job, capsys):
     masks[:, 5:12, 5:12] = np.array([3, 1, 2, 9])[:, None, None]  # another id in every plane
     tifffile.imwrite(job / "planes.tif", masks, imagej=True, metadata={"axes": "ZYX"})
     assert run(job, "--masks", job / "planes.tif", "--out", job / "objects.tif") == 0
-    assert "1 3-D objects in 4 slices" in capsys.readouterr().out
+    assert "1 3-D object in 4 slices" in capsys.readouterr().out
     assert set(np.unique(tifffile.imread(job / "objects.tif"))) == {0, 1}
 
 

@@ -70,6 +70,11 @@ def test_a_key_is_tuned_and_used_without_labels(job: Path, capsys: pytest.Captur
     assert key.digest in json.dumps(record)
 
 
+def test_a_key_gets_its_suffix_where_it_has_none(job: Path) -> None:
+    assert tune(job, "--save", str(job / "nuclei2")) == 0
+    assert (job / "nuclei2.key").exists()
+
+
 def test_a_seggpt_is_tuned_in_one_colouring_at_any_quality(job: Path) -> None:
     assert tune(job, "--quality", "best") == 0
     assert propagate(job, "--key", str(job / "cells.key"), "--quality", "best") == 0

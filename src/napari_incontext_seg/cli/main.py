@@ -59,8 +59,19 @@ app.add_typer(examples_app, name="examples")
 app.add_typer(weights_app, name="weights")
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        print(f"napari-incontext-seg {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options(debug: bool = typer.Option(False, "--debug", help="Show the whole traceback of an error.")) -> None:
+def _options(
+    debug: bool = typer.Option(False, "--debug", help="Show the whole traceback of an error."),
+    version: bool = typer.Option(False, "--version", help="Show the version.", callback=_tell_version, is_eager=True),
+) -> None:
     """--debug is read by `main`, wherever it stands on the line; here it is only listed in the help."""
 
 

@@ -23,6 +23,7 @@ from .options import (
     MemoryOption,
     ModelOption,
     QualityOption,
+    counted,
     parse_numbers,
 )
 from .progress import progress_bar
@@ -212,6 +213,14 @@ def link_masks(
     return found, dtype, {"files": file_names(image=image, masks=masks), "settings": settings}
 
 
+def unit_of(found: Tracking) -> str:
+    """The unit of distances: that of the image, where its axes have one."""
+    from ..core.units import ome_symbol
+
+    units = {found.stack.units[found.stack.axes.index(axis)] for axis in "yxz" if axis in found.stack.axes}
+    return ome_symbol(units.pop()) if len(units) == 1 and units != {""} else "pixels"
+
+
 def tell(report: TrackingReport, found: Tracking, as_json: bool) -> None:
     """Print the report."""
     if as_json:
@@ -219,13 +228,16 @@ def tell(report: TrackingReport, found: Tracking, as_json: bool) -> None:
         return
     tracks, motion = report.tracks, found.linking.motion
     if not tracks.frame.any():
-        print(f"{len(tracks.ids)} 3-D objects in {report.frames} slices (if it is a time-lapse, say --axes tyx)")
+        slices = counted(report.frames, "slice")
+        print(f"{counted(len(tracks.ids), '3-D object')} in {slices} (if it is a time-lapse, say --axes tyx)")
     else:
         gaps = sum(len(tracks.gaps(i)) for i in tracks.ids)
         counts = [(len(tracks.ids), "track"), (len(tracks.divisions), "division"), (gaps, "closed gap")]
-        print(", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts), f"in {report.frames} slices")
+        frames = counted(len(found.linking.objects), "frame")
+        print(", ".join(counted(n, word) for n, word in counts), f"in {frames}")
         if motion is not None:
-            print(f"objects are {motion.diameter:.3g} across and were looked for within {motion.max_distance:.3g}")
+            sizes = f"{motion.diameter:.3g} across and were looked for within {motion.max_distance:.3g}"
+            print(f"objects are {sizes} {unit_of(found)}")
     if report.least_sure:
         links = (f"track {i} into frame {t} ({c:.2f})" for i, t, c in report.least_sure)
         print("least sure links: " + ", ".join(links))

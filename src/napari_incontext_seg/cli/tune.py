@@ -73,6 +73,7 @@ def tune(
     if labels is None and examples is None:
         raise typer.BadParameter("give the labels of annotated slices (--labels), or an example set (--examples).")
     duration, save = parse_duration(seconds, "--seconds"), save.expanduser()
+    save = save if save.suffix else save.with_name(f"{save.name}.key")
     inputs = [given for given in (image, labels, examples) if given is not None]
     check_apart([save], [file for given in inputs for file in input_files(given)])
     check_free(save, overwrite)
