@@ -42,7 +42,7 @@ ImageArgument = Annotated[
 AnnotatedOption = Annotated[
     str | None,
     typer.Option(
-        help="Numbers of the annotated slices (0,15,20:23), all t and z counted on; default: those with any label."
+        help="Numbers of the annotated slices (0,15,20:23; they go on through t and z); default: those with any label."
     ),
 ]
 ExamplesOption = Annotated[
