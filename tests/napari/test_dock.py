@@ -220,6 +220,17 @@ def test_data_of_another_shape_are_noticed_in_image_and_labels(desk, viewer, qtb
     qtbot.waitUntil(lambda: not desk.bench.job.running)
 
 
+def test_labels_that_replace_those_of_the_model_are_a_persons(desk, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    labels = desk.bench.planes.layer
+    theirs = labels.data.copy()
+    theirs[5:][theirs[5:] > 0] = 9  # slice 4 is the example
+    labels.data = theirs.copy()
+    run(desk, qtbot)
+    np.testing.assert_array_equal(labels.data[5:], theirs[5:])
+
+
 def test_labels_that_are_replaced_by_others_of_the_same_shape_go_on(desk, viewer):
     desk.collecting.add_slice()
     project = desk.bench.project
@@ -727,6 +738,19 @@ def test_a_stroke_that_was_undone_is_the_models_again_until_it_is_redone(desk, v
     np.testing.assert_array_equal(labels.data[6] > 0, blobs()[6] > 100)
 
 
+def test_what_the_model_paints_where_a_stroke_was_undone_is_the_models(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    labels = desk.bench.planes.layer
+    labels.brush_size = 3
+    labels.paint((6, 12, 14), 3)
+    labels.undo()
+    run(desk, qtbot)
+    assert labels.data[6, 12, 14] == 3
+    viewer.dims.set_current_step(0, 6)
+    labels.refresh()
+    assert not desk.bench.project.touched[6].any()
+
+
 def test_polygons_and_what_undo_leaves_are_saved(desk, viewer, qtbot):
     desk.collecting.add_slice()
     labels, saving = desk.bench.planes.layer, desk.bench.project.autosave
@@ -884,6 +908,7 @@ def test_examples_that_were_made_before_a_session_is_restored_in_a_new_layer_go_
     viewer.dims.set_current_step(0, 6)
     desk.collecting.add_slice()
     desk.restore.take.click()
+    assert desk.restore.isHidden()
     labels = desk.bench.planes.layer
     assert labels is not truth
     assert (labels.data[6] == 7).all()

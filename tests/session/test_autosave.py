@@ -146,6 +146,58 @@ def test_the_oldest_sessions_of_an_image_make_room_but_not_one_that_is_open(stac
     first.close()
 
 
+def test_a_save_that_cannot_begin_leaves_nothing_that_pushes_sessions_out(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked_on(stack, tmp_path / "session").close()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(autosave, "store", full)
+        for _ in range(autosave.KEPT_OF_IMAGE + 1):
+            with pytest.raises(InContextError):
+                Autosave(tmp_path / "session", stack)
+    assert autosave.sessions_at(tmp_path / "session") == [tmp_path / "session"]
+    Autosave(tmp_path / "session", stack).close()
+    assert load_session(tmp_path / "session", stack).painted
+
+
+def test_sessions_about_other_images_of_the_file_do_not_count(stack: Stack, tmp_path: Path) -> None:
+    Autosave(tmp_path / "session", stack).close()
+    for k in range(autosave.KEPT_OF_IMAGE + 1):
+        Autosave(tmp_path / "session", Stack(stack.data + np.uint8(k + 1), "zyx", name="channel")).close()
+    assert load_session(tmp_path / "session", stack).name == "blocks"
+
+
+def test_a_session_that_is_gone_or_somebody_elses_is_gone_on_with_elsewhere(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Autosave(tmp_path / "gone", stack, resumed=True)
+    assert not gone.resumed
+    assert gone.folder == tmp_path / "gone"
+    gone.close()
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as theirs:
+        theirs.setattr(autosave.FileLock, "acquire", refused)
+        saving = Autosave(tmp_path / "gone", stack, resumed=True)
+        assert saving.folder == tmp_path / "gone.2"
+        saving.close()
+
+
+def test_restoring_again_takes_no_example_twice(stack: Stack, tmp_path: Path) -> None:
+    worked_on(stack, tmp_path / "session").close()
+    other = Stack(stack.data[::-1], "zyx", name="other")
+    project = Project(other, ArrayPlanes(other))
+    for _ in range(2):
+        load_session(tmp_path / "session").restore_into(project)
+        assert len(project.examples) == 1
+
+
 def test_a_session_is_found_by_its_image(stack: Stack, tmp_path: Path) -> None:
     assert find_session(stack) is None
     folder = autosave_folder(stack)
@@ -377,6 +429,7 @@ def test_a_damaged_slice_does_not_keep_the_others_from_being_restored(stack: Sta
     assert not project.labels.read(2).any()
     assert project.annotated == {0}
     assert project.verified == {3}
+    assert 2 not in project.confidence
 
 
 @pytest.mark.parametrize(

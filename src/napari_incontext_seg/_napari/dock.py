@@ -244,6 +244,7 @@ class InContextDock(LeavingDock):
 
     def _on_restore(self) -> None:
         settings = self.keeping.restore()
+        self.restore.propose(self.keeping.offer())
         if settings is not None:
             self.layers.refresh()  # there may be a new labels layer
             self.propagate.show_settings(settings)

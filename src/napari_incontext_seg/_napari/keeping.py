@@ -42,6 +42,7 @@ class Keeping(QObject):
         super().__init__(bench)
         self.bench = bench
         self.saved: SavedSession | None = None
+        self._unsaved: Project | None = None  # it could not begin to be saved
         self.job = Job(self)
         self.job.failed.connect(partial(tell_error, doing="saving the labels"))
         self.job.ended.connect(self._on_exported)
@@ -89,6 +90,7 @@ class Keeping(QObject):
             )
             if elsewhere:
                 project = self._go_on_in_new_labels(bench.view.layer, project.examples)
+                self.saved = None  # it was found again
             saved.restore_into(project)
             if project.autosave is None:
                 project.autosave = Autosave(saved.folder, bench.view.stack, resumed=True, on_error=self.trouble.emit)
@@ -111,12 +113,13 @@ class Keeping(QObject):
 
     def _on_changed(self, topic: str, position: int) -> None:
         project, view = self.bench.project, self.bench.view
-        if project is None or view is None or topic == "settings":
+        if project is None or view is None or topic == "settings" or project is self._unsaved:
             return
         try:
             if project.autosave is None:
                 self._begin_saving()
-        except InContextError as error:  # told, and work goes on unsaved
+        except InContextError as error:  # told once, and work goes on unsaved
+            self._unsaved = project
             tell_error(error, "saving the session")
 
     def _begin_saving(self) -> None:

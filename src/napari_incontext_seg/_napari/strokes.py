@@ -33,6 +33,10 @@ class Strokes:
         self._undone.clear()
         self._done.append(_Stroke(list(value), {p: np.flatnonzero(mask) for p, mask in fresh.items()}))
 
+    def forget_undone(self, position: int) -> None:
+        """Give up what was undone in a slice, since the model writes there: its paint is no redo."""
+        self._undone = [stroke for stroke in self._undone if position not in stroke.fresh]
+
     def follow(self, data: Any) -> Iterator[tuple[bool, dict[int, NDArray[np.intp]]]]:
         """See in the data of the layer what was undone and redone since; yields whether it was undone, and `fresh`."""
         while self._done and _holds(data, self._done[-1].atoms[0], before=True):

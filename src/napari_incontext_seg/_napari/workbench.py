@@ -141,7 +141,7 @@ class Workbench(QObject):
         planes = LayerPlanes(labels, self.view, lambda: self.position)
         self.project = Project(self.view.stack, planes, on_change=self._on_change)
         self.planes, self._at_end.project = planes, self.project
-        self._strokes = Strokes()
+        self._strokes, self._data = Strokes(), labels.data
         labels.events.paint.connect(self._on_paint)
         labels.events.set_data.connect(self._on_drawn)
         labels.mouse_drag_callbacks.append(self._on_drag)
@@ -167,18 +167,24 @@ class Workbench(QObject):
         self.viewer.dims.events.order.disconnect(self._on_moved)
 
     def close_replaced(self) -> None:
-        """Close the project if the data of its layers was replaced: by another image, or by labels that do not fit."""
+        """Close the project if the data of its layers was replaced: by another image, or by labels that do not fit.
+
+        Labels that fit are a person's from then on: the model does not write over them.
+        """
         view = self.view
         if view is None:
             return
         if self.planes is not None and not fits(self.planes.layer, view):
             self._edited.clear()  # they are gone
             self.close()
-        elif view.data is not view.stack.data:
+            return
+        if view.data is not view.stack.data:
             with suppress(InputError):
-                if identity(replace(view.stack, data=view.data)) == identity(view.stack):
-                    return
-            self.close()
+                if identity(replace(view.stack, data=view.data)) != identity(view.stack):
+                    self.close()
+        if self.planes is not None and self.project is not None and self.planes.layer.data is not self._data:
+            self._data, self._strokes = self.planes.layer.data, Strokes()
+            self.project.forget_confidence()
 
     def make_labels(self, image: Image) -> Labels:
         """Make an empty labels layer that lies where an image does, ready to paint in."""
@@ -262,6 +268,8 @@ class Workbench(QObject):
         if self.project is None:
             return
         try:
+            self._follow_undo()
+            self._strokes.forget_undone(step.position)
             self._keep_what_was_there(self.project, step.position)
             self.project.commit(step)
             self.provenance = dict(step.segmentation.provenance)
@@ -314,6 +322,12 @@ class Workbench(QObject):
 
     def _on_drawn(self, _: Any = None) -> None:
         """The labels were drawn anew: perhaps napari's undo changed them."""
+        self._follow_undo()
+        shown = self.position
+        if self.project is not None and shown is not None and shown in self.project.annotated:
+            self._note_edited(shown)
+
+    def _follow_undo(self) -> None:
         if self.project is None or self.planes is None or self.view is None:
             return
         for undone, fresh in self._strokes.follow(self.planes.layer.data):
@@ -322,9 +336,6 @@ class Workbench(QObject):
                 mask.flat[pixels] = True
                 self.project.note_hand_edit(position, mask, undone=undone)
                 self._note_edited(position)
-        shown = self.position
-        if shown is not None and shown in self.project.annotated:
-            self._note_edited(shown)
 
     def _note_edited(self, position: int) -> None:
         self._edited.add(position)

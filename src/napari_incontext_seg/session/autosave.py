@@ -86,7 +86,8 @@ def sessions_at(folder: Path) -> list[Path]:
     """The sessions that lie where `autosave_folder` says: the folder, and those with a number after its name."""
     if not folder.parent.is_dir():
         return []
-    return [f for f in folder.parent.iterdir() if re.fullmatch(rf"{re.escape(folder.name)}(\.\d+)?", f.name)]
+    names = re.compile(rf"{re.escape(folder.name)}(\.\d+|\.previous)?")  # the last is what earlier versions set aside
+    return [f for f in folder.parent.iterdir() if names.fullmatch(f.name)]
 
 
 def _end_line(log: Path) -> None:
@@ -128,15 +129,24 @@ class Autosave:
         self._waiting: list[Future[None]] = []
         self._failed = False
         with storing(folder):
-            self._lock = _locked(folder) if resumed else None
+            self._lock = _locked(folder) if resumed and (folder / "session.json").exists() else None
             self.resumed = self._lock is not None
             self.folder = folder if self.resumed else _new_folder(folder)
             if self._lock is None:
-                self._lock = _locked(self.folder)
-                self._begin(stack)
+                self._begin_or_leave_nothing(stack)
             _end_line(self.folder / "log.jsonl")
             self._group = zarr.open_group(PlainFiles(self.folder / "labels.zarr"), mode="a")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="incontext-autosave")
+
+    def _begin_or_leave_nothing(self, stack: Stack) -> None:
+        try:
+            self._lock = _locked(self.folder)
+            self._begin(stack)
+        except BaseException:
+            if self._lock is not None:
+                self._lock.release()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
 
     def _begin(self, stack: Stack) -> None:
         group = zarr.open_group(self.folder / "labels.zarr", mode="w")
@@ -147,9 +157,10 @@ class Autosave:
                 name, shape=shape, chunks=chunks, dtype=dtype, chunk_key_encoding={"name": "default", "separator": "."}
             )
         (self.folder / "log.jsonl").touch()
-        facts = {"format": MARK, "version": VERSION, "name": stack.name, "image": identity(stack)}
+        image = identity(stack)
+        facts = {"format": MARK, "version": VERSION, "name": stack.name, "image": image}
         store(self.folder / "session.json", lambda f: f.write_text(json.dumps(facts), encoding="utf-8"))
-        _make_room(self.folder)
+        _make_room(self.folder, image)
 
     def save_all(self, project: Project) -> None:
         """Save what a project holds by now."""
@@ -264,18 +275,27 @@ def _locked(folder: Path) -> FileLock | None:
     lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
     try:
         lock.acquire()
-    except Timeout:
+    except (Timeout, PermissionError):  # the latter: another user's
         return None
     except (OSError, NotImplementedError):  # disks that know no locks
         pass
     return lock
 
 
-def _make_room(newest: Path) -> None:
+def _make_room(newest: Path, image: str) -> None:
     """Delete the oldest sessions of an image, and of the user's directory, if there are too many."""
-    _delete_oldest(sessions_at(_base(newest)), KEPT_OF_IMAGE)
+    _delete_oldest((f for f in sessions_at(_base(newest)) if _image_of(f) == image), KEPT_OF_IMAGE)
     if newest.parent == sessions_directory():
         _delete_oldest((f for f in newest.parent.iterdir() if SUFFIX in f.name), KEPT)
+
+
+def _image_of(folder: Path) -> str | None:
+    """The `identity` of the image that a session is about; None if that cannot be read."""
+    try:
+        facts = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+        return str(facts["image"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _delete_oldest(folders: Iterable[Path], kept: int) -> None:

@@ -386,6 +386,11 @@ class Project:
         self._set_confidence(position, confidence)
         return True
 
+    def forget_confidence(self) -> None:
+        """Take no slice for the model's any more: its labels were replaced."""
+        for position in list(self.confidence):
+            self._set_confidence(position, None)
+
     def _set_confidence(self, position: int, confidence: float | None) -> None:
         if confidence is None:
             self.confidence.pop(position, None)

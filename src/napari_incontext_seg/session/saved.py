@@ -40,8 +40,8 @@ class SavedSession:
         Of the image, and when the last save was.
     examples, settings, verified, confidence
         As in a `Project`.
-    painted
-        Slices whose labels were saved.
+    painted, touched
+        Slices whose labels were saved, and of which it was saved what a person painted.
     """
 
     folder: Path
@@ -59,11 +59,11 @@ class SavedSession:
         return f"{_count(len(self.examples), 'example')}, labels of {_count(len(self.painted), 'slice')}, saved {when}"
 
     def planes(self) -> Iterator[tuple[int, NDArray[np.uint32]]]:
-        """The labels of each slice that was saved; see `_each`."""
+        """The labels of each slice that was saved; those that are damaged are left out, and a warning names them."""
         yield from self._each("labels", self.painted)
 
     def masks(self) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-        """The pixels that a person had painted, for each slice where that is known; see `_each`."""
+        """The pixels that a person had painted, for each slice where that is known and readable."""
         for position, mask in self._each("touched", self.touched):
             yield position, mask.astype(bool)
 
@@ -91,33 +91,35 @@ class SavedSession:
 
         What was done in the project before stays: its examples, and the slices that are verified, annotated or painted
         by hand; labels that are there, and others than were saved (see `clashing`), stay too. Other slices get the
-        labels that were saved, but for damaged ones, which a `DegradedDataWarning` names.
+        labels that were saved, but for damaged ones, which a `DegradedDataWarning` names. Only what came back is
+        verified again.
 
         Raises
         ------
         FileError
             The labels cannot be read.
         """
-        clashing = self.clashing(project)
-        kept = project.locked | set(project.touched) | clashing
+        kept = project.locked | set(project.touched) | self.clashing(project)
+        back = set(range(len(project.labels))) - kept - set(self.painted)  # nothing was saved of them that could fail
         with storing(self.folder):
             for position, plane in self.planes():
                 if position not in kept:
                     project.labels.write(position, plane)
+                    back.add(position)
             for position, mask in self.masks():
                 if position not in kept:
                     project.touched.add(position, mask)
         project.examples, project.settings = self._examples_for(project), self.settings
-        known = set(range(len(project.labels))) - clashing
-        project.verified |= self.verified & known
-        project.confidence = {p: c for p, c in self.confidence.items() if p in known} | project.confidence
+        project.verified |= self.verified & back
+        project.confidence = {p: c for p, c in self.confidence.items() if p in back} | project.confidence
 
     def clashing(self, project: Project) -> set[int]:
         """Slices whose labels the project knows nothing of, and that are others than were saved."""
         known = project.locked | set(project.touched)
         unknown = [p for p in self.painted if p < len(project.labels) and p not in known]
         there = tuple(p for p in unknown if np.any(project.labels.read(p)))
-        with storing(self.folder):
+        with storing(self.folder), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DegradedDataWarning)  # it is told when they are restored
             saved = self._each("labels", there)
             return {p for p, plane in saved if not np.array_equal(as_labels(project.labels.read(p)), plane)}
 
@@ -125,7 +127,12 @@ class SavedSession:
         """The examples that were saved, then those of the project; where both have a slice, the project's."""
         stack, annotated = project.stack, project.annotated
         items = [replace(i, source=project.source) if is_own(i, stack) else i for i in self.examples.items]
-        items = [i for i in items if i.source != project.source or i.position not in annotated]
+        there = {(i.source, i.position, i.example.digest) for i in project.examples.items}
+        items = [
+            i for i in items
+            if (i.source, i.position, i.example.digest) not in there
+            and (i.source != project.source or i.position not in annotated)
+        ]  # fmt: skip
         return replace(self.examples, items=(*items, *project.examples.items))
 
 
