@@ -63,7 +63,7 @@ def test_colour_is_seen_and_grey_in_three_channels_is_as_good_as_grey() -> None:
 
     plane, truth = stained(1)
     assert dice(made().bind(Context((Example(*stained(0)),)))(plane).labels, truth, [PLAIN, STRIPED]) > 0.9
-    with pytest.raises(InputError, match="examples have 3"):
+    with pytest.raises(InputError, match="examples show 3 channels"):
         grey(cells(1)[0])
 
 

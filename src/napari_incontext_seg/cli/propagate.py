@@ -268,4 +268,7 @@ def finish(report: Report, as_json: bool) -> None:
     for file in [*([report.out] if inside else []), *(file for file in report.files if file not in inside)]:
         print(f"wrote {file}")
     if report.kind == "instance" and report.finished > 1:
-        print(f"objects are numbered slice by slice: `track --masks {report.out.name}` numbers them through the stack")
+        print(
+            "objects are numbered slice by slice; one number each through the stack: "
+            f"incontext-seg track --masks {report.out} --out TRACKS.tif"
+        )

@@ -340,9 +340,10 @@ def _moments_of_first(examples: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return centre, spread
 
 
-def standardized(planes: Tensor, examples: Sequence[Tensor]) -> Tensor:
-    """Planes (B, C, H, W) as a guess sees them that was fitted on images ``examples``, (B, C, H, W) each."""
-    return _adapted(planes, *_moments_of_first(examples))
+def standardized(examples: Sequence[Tensor]) -> list[Tensor]:
+    """Images of examples, (B, C, H, W) each, as a guess sees them that was fitted on them."""
+    centre, spread = _moments_of_first(examples)
+    return [_adapted(planes, centre, spread) for planes in examples]
 
 
 def _adapted(planes: Tensor, centre: Tensor, spread: Tensor) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import DegradedDataWarning, InputError
 from ..model.micro import Micro
 from .closed_form import ClosedFormPredictor, Quality
 from .guess import Respond, image_features
@@ -64,21 +65,26 @@ class MicroPredictor(ClosedFormPredictor):
         return torch.cat([image_features(planes), self.network(_in_colour(planes))], dim=1)
 
     def second_opinion(self, kind: Kind, ids: tuple[int, ...]) -> Respond | None:
-        """What the tuned network paints, if the model was tuned.
+        """What the tuned network paints, if the model was tuned; of objects, with their borders or without as here.
 
         Raises
         ------
         InputError
-            It was tuned on labels of another kind, or not on all of these classes.
+            It was tuned on labels of another kind, or not on all of these labels.
         """
         tuned = self.opinion
         if tuned is None:
             return None
         if self._kind not in (None, kind):
             raise InputError(f"the key paints labels of kind {self._kind}; got {kind}. Choose that kind.")
-        unknown = ", ".join(str(i) for i in ids if i not in tuned.ids)
         if kind == "instance" and ids != tuned.ids:
-            raise InputError("of the key's and the new examples, only one shows objects that touch. Tune the key anew.")
+            told = "the key was tuned where objects {0}, and is not asked for examples where they {1}."
+            touch = ("touch", "lie apart")
+            warnings.warn(
+                told.format(*(touch if len(tuned.ids) > len(ids) else touch[::-1])), DegradedDataWarning, stacklevel=2
+            )
+            return None
+        unknown = ", ".join(str(i) for i in ids if i not in tuned.ids)
         if unknown:
             raise InputError(f"the key does not know label {unknown} of the new examples. Tune it anew, on these too.")
         return lambda standard: tuned(_in_colour(standard), ids)

@@ -109,7 +109,9 @@ class NetworkTuner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.tuned = TunedNetwork(deepcopy(predictor.network), self.ids).to(predictor.device)
-        self._slices = [self._learned_from(k) for k in range(len(examples))]
+        images = [torch.tensor(e.image).movedim(2, 0)[None] for e in examples]
+        standard = [planes[0].expand(3, -1, -1).contiguous() for planes in standardized(images)]
+        self._slices = [(planes, *self._learned_from(k)) for k, planes in enumerate(standard)]
         sizes = sum(F.one_hot(c[c != IGNORED], len(self.ids)).sum(0) for _, c, _ in self._slices) + torch.ones(())
         self._balance = (sizes.rsqrt() / (sizes.rsqrt() * sizes / sizes.sum()).sum()).to(predictor.device)
         self._begin()
@@ -215,13 +217,11 @@ class NetworkTuner:
                 break
         return centre
 
-    def _learned_from(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Of a slice: standardised image (3, Y, X), classes (Y, X), `IGNORED` where nothing is learned, annotated."""
+    def _learned_from(self, number: int) -> tuple[Tensor, Tensor]:
+        """Of a slice: classes (Y, X), `IGNORED` where nothing is learned, and where it is annotated."""
         example = self._without_held_out(number)
-        images = [torch.tensor(e.image).movedim(2, 0)[None] for e in self.examples]
         classes = np.where(example.valid, np.searchsorted(self.ids, example.labels), IGNORED)
-        standard = standardized(images[number], images)[0].expand(3, -1, -1).contiguous()
-        return standard, torch.from_numpy(classes), torch.tensor(self.examples[number].valid)
+        return torch.from_numpy(classes), torch.tensor(self.examples[number].valid)
 
     def _without_held_out(self, number: int) -> Example:
         example, tile = self.examples[number], self.held_out[number]

@@ -82,9 +82,9 @@ def propagate(
     if memory < 0:
         raise InputError(f"memory must be 0 or more planes; got {memory}.")
     stack = stack.normalized()
+    examples = {p: _example(stack, p, labels, ignore_label) for p, labels in annotations.items()}
     if kind == "auto":
         kind = _guessed(annotations, ignore_label, context, names)
-    examples = {p: _example(stack, p, labels, ignore_label) for p, labels in annotations.items()}
     starts = list(examples) or ([] if context is None else _first_planes(stack, along))
     route = plan_route(stack, starts, direction=direction, along=along, span=span)
     if names:
