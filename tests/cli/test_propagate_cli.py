@@ -322,7 +322,7 @@ def test_labels_that_are_names_are_filled_in_where_a_slice_lacks_them(job):
 
 def test_of_objects_it_is_said_that_their_numbers_are_of_one_slice(job, capsys):
     assert run(job, "--model", "guess", "--kind", "instance") == 0
-    assert "`track --masks out.tif` numbers them through the stack" in capsys.readouterr().out
+    assert "out.tif --out TRACKS.tif" in capsys.readouterr().out
     assert run(job, "--model", "guess", "--kind", "instance", "--range", "0:1", out="one.tif") == 0
     said = capsys.readouterr().out
     assert "1 slice (1 annotated)" in said
