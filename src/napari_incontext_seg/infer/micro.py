@@ -78,11 +78,9 @@ class MicroPredictor(ClosedFormPredictor):
         if self._kind not in (None, kind):
             raise InputError(f"the key paints labels of kind {self._kind}; got {kind}. Choose that kind.")
         if kind == "instance" and ids != tuned.ids:
-            told = "the key was tuned where objects {0}, and is not asked for examples where they {1}."
-            touch = ("touch", "lie apart")
-            warnings.warn(
-                told.format(*(touch if len(tuned.ids) > len(ids) else touch[::-1])), DegradedDataWarning, stacklevel=2
-            )
+            here, there = ("lie apart", "touch") if len(tuned.ids) > len(ids) else ("touch", "lie apart")
+            told = f"the key was tuned where objects {there}, and is not asked for examples where they {here}."
+            warnings.warn(told, DegradedDataWarning, stacklevel=2)
             return None
         unknown = ", ".join(str(i) for i in ids if i not in tuned.ids)
         if unknown:

@@ -5,13 +5,12 @@ How a model is tuned is its predictor's own affair; here is what all ways have i
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
-
-import numpy as np
 
 from ..core.types import Context, Predictor
 from ..errors import InputError
@@ -73,7 +72,7 @@ class Budget:
 
     def learned(self, steps: int, begun: float, reserve: float) -> float:
         """How much of the learning is over, 0 to 1, that began after ``begun`` s and leaves ``reserve`` s to judge."""
-        seconds = self.seconds - begun - reserve if self.seconds is not None else np.inf
+        seconds = self.seconds - begun - reserve if self.seconds is not None else math.inf
         in_time = (self.elapsed - begun) / seconds if seconds > 0 else 1.0
         return min(1.0, max(in_time, steps / self.steps if self.steps is not None else 0.0))
 

@@ -29,7 +29,7 @@ from ..core.stack import Stack
 from ..errors import FileError, InContextError
 from ..io.example_sets import save_examples
 from ..io.ome_zarr import PlainFiles
-from ..io.storing import store, storing
+from ..io.storing import read_plain, store, storing
 from .project import Project
 from .settings import RunSettings
 
@@ -292,9 +292,8 @@ def _make_room(newest: Path, image: str) -> None:
 def _image_of(folder: Path) -> str | None:
     """The `identity` of the image that a session is about; None if that cannot be read."""
     try:
-        facts = json.loads((folder / "session.json").read_text(encoding="utf-8"))
-        return str(facts["image"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(json.loads(read_plain(folder / "session.json"))["image"])
+    except (InContextError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
