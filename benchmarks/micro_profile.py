@@ -36,8 +36,8 @@ PARTS: list[tuple[Any, str, str]] = [
     (Micro, "forward", "network"),
     (guess, "filter_responses", "filter responses"),
     (guess, "line_responses", "line filters"),
-    (ridge.Lift, "apply", "Fourier features and their weights, every pixel"),
-    (ridge.Lift, "sums", "Fourier features and their sums, annotated pixels"),
+    (ridge.Lift, "apply", "random features and their weights, every pixel"),
+    (ridge.Lift, "sums", "random features and their sums, annotated pixels"),
     (ridge.Sums, "solve", "ridge regression"),
     (Places, "added", "places"),
 ]

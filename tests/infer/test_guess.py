@@ -45,7 +45,7 @@ def test_it_is_a_predictor_that_paints_the_classes_of_the_example_with_their_ids
     plane, truth = cells(1)
     painted = segmenter(plane)
     assert dice(painted.labels, truth, [PLAIN, STRIPED]) > 0.95
-    assert painted.provenance["digest"] == "guess-1"
+    assert painted.provenance["digest"] == "guess-2"
 
 
 def test_confidence_is_lower_where_it_is_wrong(segmenter):

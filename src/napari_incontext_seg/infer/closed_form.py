@@ -18,7 +18,7 @@ from ..core.types import Context, Example, Kind, Labels, Plane, Segmentation
 from ..errors import InputError, ModelError
 from .guess import TILE, Guess, Respond, Shown, fit, image_features
 from .places import Places
-from .ridge import WAVES
+from .ridge import UNITS
 
 if TYPE_CHECKING:
     from ..core.splitting import Splitting
@@ -52,7 +52,7 @@ class ClosedFormPredictor(ABC):
         ``feature``: one regression on all examples; ``none``: one on each that shows anything, outcomes averaged, and
         where they disagree is told. Examples of nothing but background are in every regression.
     quality
-        ``fast`` paints in one stage instead of two, on half as many Fourier features; ``best`` averages over mirrored
+        ``fast`` paints in one stage instead of two, on half as many random features; ``best`` averages over mirrored
         views of a plane.
 
     Raises
@@ -110,7 +110,7 @@ class GuessPredictor(ClosedFormPredictor):
     """The closed form on filter responses: needs no weights, no network and no GPU."""
 
     name = "guess"
-    digest = "guess-1"
+    digest = "guess-2"
 
     def see(self, planes: Tensor) -> Tensor:
         """Features (B, F, Y, X) of standardised planes (B, C, Y, X)."""
@@ -247,7 +247,7 @@ class ClosedFormSegmenter:
         return scores if self._places is None else self._places.added(scores)
 
     def _fitted(self, shown: Sequence[Shown], see: Respond) -> Guess:
-        effort = {"stages": 1, "waves": WAVES // 2} if self.predictor.quality == "fast" else {}
+        effort = {"stages": 1, "units": UNITS // 2} if self.predictor.quality == "fast" else {}
         return TILE.attempt(lambda _: fit(shown, background=self.ids[0] == 0, see=see, **effort))
 
     def _tensor(self, plane: Plane) -> Tensor:

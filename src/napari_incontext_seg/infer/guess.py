@@ -1,4 +1,4 @@
-"""The closed form behind `guess` and `micro`: filter responses, random Fourier features, ridge regression, twice.
+"""The closed form behind `guess` and `micro`: filter responses, random rectified features, ridge regression, twice.
 
 The second stage sees the image's responses and those of the first stage's guess (auto-context), so that it can
 close gaps and drop specks. A model scores highly what it was fitted on, so the guess that the second stage
@@ -30,7 +30,7 @@ from torch import Tensor
 from ..core.tiling import Tile
 from .filters import HALO, REDUCTION, filter_responses, line_responses
 from .memory import Portion
-from .ridge import WAVES, Lift, Sample, chequerboard, fold_grid
+from .ridge import UNITS, Lift, Sample, chequerboard, fold_grid
 
 SAMPLES, MIN_SAMPLES = 40_000, 10_000  # pixels fitted of all examples, and at least of each
 CONTEXT_SCALES = (1.36, 2.65, 5.14, 10.0, 20.0)  # px
@@ -155,7 +155,7 @@ def fit(
     samples: int = SAMPLES,
     see: Respond | None = None,
     stages: int = 2,
-    waves: int = WAVES,
+    units: int = UNITS,
 ) -> Guess:
     """Learn from examples.
 
@@ -173,8 +173,8 @@ def fit(
         From standardised planes (B, C, H, W) to the features (B, F, H, W) of their pixels; default: filter responses.
     stages
         1: the second stage is not shown the first guess, which takes half the time.
-    waves
-        Random Fourier features of a pixel.
+    units
+        Random rectified features of a pixel.
     """
     see = see or image_features
     count = max(min(MIN_SAMPLES, samples), samples // len(shown))
@@ -183,7 +183,7 @@ def fit(
     kept = sum(valid[0].numel() for _, _, valid in shown) <= KEPT
     views = [View.of(_adapted(images, centre, spread), see, kept) for images, _, _ in shown]
     seen = [_gathered(view.features, view.tiles, s.index) for view, s in zip(views, drawn, strict=True)]
-    first = Lift.fitted(torch.cat(seen, 1), waves)
+    first = Lift.fitted(torch.cat(seen, 1), units)
     held_out, weights = _solved(first, seen, drawn)
     mixing = _mixing(weights) if stages > 1 else weights.new_zeros(weights.shape[2], 0)
     # what each fold is shown comes from the other: (B, L, 2 M)
@@ -192,7 +192,7 @@ def fit(
     if stages > 1:
         for i, (view, sample) in enumerate(zip(views, drawn, strict=True)):
             seen[i] = torch.cat([seen[i], _crossed_context(view, sample, first, crossed)], dim=2)
-        second = Lift.fitted(torch.cat(seen, 1), waves)
+        second = Lift.fitted(torch.cat(seen, 1), units)
         held_out, final = _solved(second, seen, drawn)
     judged = _held_out_scores(second, held_out, seen, drawn)
     bias = torch.zeros_like(final[:, -1])

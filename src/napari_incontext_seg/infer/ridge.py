@@ -1,8 +1,11 @@
-"""Ridge regression of classes on random Fourier features, in torch: what `guess` learns with, on any device.
+"""Ridge regression of classes on random rectified features, in torch: what `guess` learns with, on any device.
+
+It is a network of one hidden layer whose hidden weights are drawn and never learned.
 
 References
 ----------
-Rahimi and Recht, Random features for large-scale kernel machines (2007).
+Rahimi and Recht, Random features for large-scale kernel machines (2007). Cho and Saul, Kernel methods for deep learning
+(2009): the arc-cosine kernel, which is what rectified features stand for.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +21,10 @@ from torch import Tensor
 
 from ..model.precision import wide
 
-WAVES = 512  # random Fourier features
+UNITS = 768  # random rectified features
 RIDGE = 0.02  # a pixel
 FOLD_GRIDS = (4, 8, 16, 32, 64, 128, 256, 512)  # cells a side of the chequerboard that makes the two folds
-BLOCK = {"cpu": 2**13}  # pixels whose Fourier features are held at a time: few enough for the cache
+BLOCK = {"cpu": 2**11}  # pixels whose rectified features are held at a time: few enough for the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,54 +101,60 @@ class Sums:
 
 @dataclass(frozen=True, eq=False)
 class Lift:
-    """F standardised features, W random Fourier features of them, and a constant: L = W + F + 1 in all.
+    """U random rectified features of F standardised features, these themselves, and a constant: L = U + F + 1 in all.
+
+    Beyond what the examples show, rectified features go on as straight lines, where waves would come round again.
 
     Parameters
     ----------
     mean, deviation
         (B, 1, F) of the features.
-    frequencies
-        (F + 1, W), the last row the phases.
+    directions
+        (F + 1, U), the last row the offsets.
     """
 
     mean: Tensor
     deviation: Tensor
-    frequencies: Tensor
+    directions: Tensor
 
     @classmethod
-    def fitted(cls, features: Tensor, waves: int = WAVES) -> Lift:
-        """Of features (B, N, F), with W = ``waves``. The frequencies are the same on every run and device."""
+    def fitted(cls, features: Tensor, units: int = UNITS) -> Lift:
+        """Of features (B, N, F), with U = ``units``. The directions are the same on every run and device."""
         generator, count = torch.Generator().manual_seed(0), features.shape[2]
-        frequencies = torch.randn(count, waves, generator=generator) / math.sqrt(count)
-        phases = 2 * math.pi * torch.rand(1, waves, generator=generator)
+        directions = torch.randn(count, units, generator=generator) / math.sqrt(count)
+        offsets = torch.randn(1, units, generator=generator)
         deviation, mean = torch.std_mean(features, 1, keepdim=True, correction=0)
-        return cls(mean, deviation + 1e-4, torch.cat([frequencies, phases]).to(features))
+        return cls(mean, deviation + 1e-4, torch.cat([directions, offsets]).to(features))
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N, F) -> waves (B, N, W), and (B, N, F + 1) standardised features and 1."""
+        """(B, N, F) -> rectified features (B, N, U), and (B, N, F + 1) standardised features and 1."""
         linear = F.pad((features - self.mean) / self.deviation, (0, 1), value=1.0)
-        return (linear @ self.frequencies).cos_(), linear
+        return (linear @ self.directions).relu_(), linear
 
     def sums(self, features: Tensor, sample: Sample) -> Sums:
         """Normal equations of sampled pixels, whose features are (B, P, F)."""
-        total: Sums | None = None
+        batch, length, classes = len(features), sum(self.directions.shape), sample.target.shape[2]
+        gram, moment = (wide(features.new_zeros(2, batch, length, columns)) for columns in (length, classes))
         for rows in _blocks(features.shape[1], features.device):
             lifted = torch.cat(self(features[:, rows]), dim=2)
-            folds = torch.stack([sample.weight[:, rows] * (sample.fold[:, rows] == f) for f in (0, 1)])
-            weighted = (lifted * folds[..., None]).mT
-            part = Sums(*(wide(t) for t in (weighted @ lifted, weighted @ sample.target[:, rows], folds.sum(2))))
-            total = part if total is None else total + part
-        assert total is not None
-        return total
+            target, weight, fold = (t[:, rows] for t in (sample.target, sample.weight, sample.fold))
+            for f, plane in product((0, 1), range(batch)):
+                of_fold = fold[plane] == f
+                part = lifted[plane, of_fold]
+                weighted = (part * weight[plane, of_fold, None]).mT
+                gram[f, plane] += wide(weighted @ part)
+                moment[f, plane] += wide(weighted @ target[plane, of_fold])
+        weight = torch.stack([(sample.weight * (sample.fold == f)).sum(1) for f in (0, 1)])
+        return Sums(gram, moment, wide(weight))
 
     def apply(self, features: Tensor, weights: Tensor) -> Tensor:
         """Scores (B, D, N) of features (B, F, N) by weights (B, L, D)."""
-        count = self.frequencies.shape[1]
-        of_waves, of_linear = weights[:, :count], weights[:, count:]
+        count = self.directions.shape[1]
+        of_units, of_linear = weights[:, :count], weights[:, count:]
         scores = features.new_empty(len(features), weights.shape[2], features.shape[2])
         for columns in _blocks(features.shape[2], features.device):
-            waves, linear = self(features[..., columns].mT)
-            scores[..., columns] = (waves @ of_waves + linear @ of_linear).mT
+            units, linear = self(features[..., columns].mT)
+            scores[..., columns] = (units @ of_units + linear @ of_linear).mT
         return scores
 
 
