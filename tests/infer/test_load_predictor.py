@@ -70,4 +70,6 @@ def test_only_a_seggpt_that_was_asked_to_be_is_approximate(seggpt: Path) -> None
     chosen = ModelChoice(seggpt, approximate=True)()
     assert isinstance(chosen, SegGptPredictor)
     assert chosen.approximate
-    assert isinstance(load_predictor("guess", approximate=True), GuessPredictor)
+    for model in ("guess", "micro"):
+        with pytest.raises(ModelError, match="--approximate"):
+            load_predictor(model, approximate=True)

@@ -49,12 +49,12 @@ def load_predictor(
     key
         What a tuning of this model learned, or its file: see `tune`.
     approximate
-        Of a SegGPT: APPROXIMATE and faster, see `SegGptPredictor`. The closed forms are as they are.
+        Of a SegGPT: APPROXIMATE and faster, see `SegGptPredictor`.
 
     Raises
     ------
     ModelError
-        An unknown name, known weights that are not here yet, or several recolourings of a closed form.
+        An unknown name, known weights that are not here yet, or what only a SegGPT knows asked of a closed form.
     CheckpointError
         A file that holds no such model.
     KeyFileError
@@ -73,7 +73,7 @@ def load_predictor(
     where = resolve_device(device)
     name = str(model)
     if name == "guess":
-        _check_no_colours(name, recolourings)
+        _check_closed_form(name, recolourings, approximate)
         return GuessPredictor(where, ensemble=ensemble, quality=quality)
     # here, not above: the closed form does without
     from ..model.checkpoint import load_model
@@ -81,7 +81,7 @@ def load_predictor(
 
     loaded = load_model(_checkpoint(name))
     if isinstance(loaded.network, Micro):
-        _check_no_colours(loaded.name, recolourings)
+        _check_closed_form(loaded.name, recolourings, approximate)
         from .micro import MicroPredictor
 
         return MicroPredictor(
@@ -102,9 +102,11 @@ def load_predictor(
     )
 
 
-def _check_no_colours(name: str, recolourings: int | None) -> None:
+def _check_closed_form(name: str, recolourings: int | None, approximate: bool) -> None:
     if recolourings is not None and recolourings > 1:
         raise ModelError(f"{name} paints without colours: --recolour (recolourings) is for a SegGPT, leave it out.")
+    if approximate:
+        raise ModelError(f"{name} looks at the examples alone: --approximate is for a SegGPT, leave it out.")
 
 
 def _checkpoint(name: str) -> Path:
