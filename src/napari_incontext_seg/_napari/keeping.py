@@ -15,6 +15,7 @@ from qtpy.QtCore import QObject, Signal
 
 from ..core.example_set import ExampleSet
 from ..core.stack import Stack
+from ..core.words import counted
 from ..errors import InContextError, InputError
 from ..io.labels import LabelWriter
 from ..io.paths import stem
@@ -216,8 +217,4 @@ class Export:
 
 
 def _contents(saved: SavedSession) -> str:
-    return f"{_count(len(saved.examples), 'example')}, {_count(len(saved.painted), 'slice')} with labels"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+    return f"{counted(len(saved.examples), 'example')}, {counted(len(saved.painted), 'slice')} with labels"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from ..core.words import counted
 from ..errors import InputError
-from .options import counted
 from .progress import progress_bar
 from .propagate import is_collection
 

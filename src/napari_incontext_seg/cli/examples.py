@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..core.words import counted
 from .options import (
     AnnotatedOption,
     AxesOption,
@@ -15,7 +16,6 @@ from .options import (
     IgnoreOption,
     ImageArgument,
     KindOption,
-    counted,
     parse_numbers,
     read_annotations,
     resolve_kind,

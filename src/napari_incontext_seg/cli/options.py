@@ -93,11 +93,6 @@ SchedulerOption = Annotated[
 ]
 
 
-def counted(number: int, what: str) -> str:
-    """``(2, "label")`` -> ``"2 labels"``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def known_device(name: str) -> str:
     """The name of a device, if it is one; whether this machine has it is seen later."""
     if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name) is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..core.words import counted
 from ..errors import InputError
 from .options import (
     AlongOption,
@@ -33,7 +34,6 @@ from .options import (
     SchedulerOption,
     SelectOption,
     WorkersOption,
-    counted,
     open_collection,
     open_workers,
     parse_duration,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ..core.words import counted
 from ..errors import InputError
 from .options import (
     AnnotatedOption,
@@ -23,7 +24,6 @@ from .options import (
     MemoryOption,
     ModelOption,
     QualityOption,
-    counted,
     parse_numbers,
 )
 from .progress import progress_bar

@@ -16,6 +16,7 @@ from ..errors import InputError, ResourceError
 from .normalize import Normalization, fit_normalization
 from .types import Plane, Spacing, frozen
 from .units import micrometers
+from .words import sized
 
 MOST_PLANES = 10**8  # more is what damaged files claim
 PLANE_LETTERS = "yxcs"  # y, x, channels, RGB samples; every other axis counts planes
@@ -105,6 +106,10 @@ class Stack:
             ):
                 raise InputError(f"mix must be ({self.num_channels}, 1 or 3) finite weights; got shape {mix.shape}.")
             object.__setattr__(self, "mix", frozen(mix))
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name else ""
+        return f"<Stack{name} {self.axes} {sized(self.data.shape)} {np.dtype(self.data.dtype).name}>"
 
     # -- geometry ---------------------------------------------------------------------------------------------
     @cached_property

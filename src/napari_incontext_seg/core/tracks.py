@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .objects import measure_objects
 from .types import frozen
+from .words import counted
 
 COLUMNS = ("track", "frame", "centroid", "area", "mean_intensity", "confidence")
 _MISSING = object()
@@ -157,6 +158,10 @@ class Tracks:
         track, at, centroid, area, intensity, sure = table
         known = {int(c): tuple(p) for c, p in (parents or {}).items()}
         return cls(track, at, centroid, area, intensity, sure, known, axes, tuple(scale), tuple(units))
+
+    def __repr__(self) -> str:
+        frames = counted(len(np.unique(self.frame)), "frame")
+        return f"<Tracks {self.axes}, {counted(len(self.ids), 'track')} in {frames}, {counted(len(self), 'object')}>"
 
     # -- the table --------------------------------------------------------------------------------------------
     def __len__(self) -> int:

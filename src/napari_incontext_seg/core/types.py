@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .labels import as_labels, split_ignored
+from .words import counted, listed, sized
 
 Plane: TypeAlias = NDArray[np.float32]
 Labels: TypeAlias = NDArray[np.uint32]
@@ -101,6 +102,10 @@ class Example:
         for name, array in (("image", image), ("labels", np.where(valid, labels, np.uint32(0))), ("valid", valid)):
             object.__setattr__(self, name, frozen(array))
 
+    def __repr__(self) -> str:
+        sparse = "" if self.valid.all() else f", {self.valid.mean():.0%} annotated"
+        return f"<Example {sized(self.image.shape)}, labels {listed(self.ids)}{sparse}>"
+
     @classmethod
     def from_labels(
         cls, image: Plane, labels: Any, ignore_label: int | None = None, spacing: Spacing | None = None
@@ -152,6 +157,9 @@ class Context:
             raise InputError(f"kind must be one of {', '.join(KINDS)}; got {self.kind!r}.")
         if not any(self.ids):
             raise InputError("no object is annotated in any example: paint at least one label.")
+
+    def __repr__(self) -> str:
+        return f"<Context of {counted(len(self.examples), 'example')}, {self.kind}, labels {listed(self.ids)}>"
 
     @cached_property
     def ids(self) -> tuple[int, ...]:
@@ -207,6 +215,12 @@ class Segmentation:
         object.__setattr__(self, "labels", frozen(labels))
         object.__setattr__(self, "confidence", frozen(confidence))
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+
+    def __repr__(self) -> str:
+        ids = tuple(int(i) for i in np.unique(self.labels))
+        return (
+            f"<Segmentation {sized(self.labels.shape)}, labels {listed(ids)}, confidence {self.slice_confidence:.2f}>"
+        )
 
     @cached_property
     def slice_confidence(self) -> float:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..core.example_set import ExampleSet
 from ..core.labels import as_labels
 from ..core.stack import Stack
+from ..core.words import counted
 from ..errors import DegradedDataWarning, FileError, InContextError, InputError
 from ..io.example_sets import load_examples
 from ..io.ome_zarr import PlainFiles
@@ -56,7 +57,9 @@ class SavedSession:
 
     def __str__(self) -> str:
         when = self.saved.astimezone().strftime("%Y-%m-%d %H:%M")
-        return f"{_count(len(self.examples), 'example')}, labels of {_count(len(self.painted), 'slice')}, saved {when}"
+        return (
+            f"{counted(len(self.examples), 'example')}, labels of {counted(len(self.painted), 'slice')}, saved {when}"
+        )
 
     def planes(self) -> Iterator[tuple[int, NDArray[np.uint32]]]:
         """The labels of each slice that was saved; those that are damaged are left out, and a warning names them."""
@@ -201,7 +204,3 @@ def _log(file: Path) -> Iterator[Any]:
     for line in read_plain(file).splitlines():
         with contextlib.suppress(ValueError, RecursionError):
             yield json.loads(line)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
