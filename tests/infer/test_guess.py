@@ -194,6 +194,20 @@ def test_a_drift_of_brightness_is_forgiven(segmenter):
     assert dice(segmenter(plane * 0.8 + 0.1).labels, truth, [PLAIN, STRIPED]) > 0.85
 
 
+@pytest.mark.parametrize("strength", [0.05, 0.9])
+def test_a_channel_that_the_examples_do_not_use_is_not_looked_at(strength):
+    image, labels = cells(0, channels=3)
+    image[..., 2] = 0
+    segment = GuessPredictor().bind(Context((Example(image, labels),)))
+    plane, _ = cells(1, channels=3)
+    plane[..., 2] = 0
+    expected = segment(plane)
+    plane[..., 2] = strength * np.random.default_rng(0).random(plane.shape[:2], np.float32)
+    painted = segment(plane)
+    np.testing.assert_array_equal(painted.labels, expected.labels)
+    np.testing.assert_allclose(painted.confidence, expected.confidence, atol=1e-4)
+
+
 def test_large_planes_are_painted_in_tiles_that_do_not_show(segmenter, monkeypatch):
     plane = np.random.default_rng(0).random((300, 333, 1), np.float32)
     plane[:112, :112] = cells(1)[0]

@@ -6,7 +6,7 @@ import torch
 from skimage.filters import gaussian
 
 from napari_incontext_seg.infer.filters import LINE_LEVELS, RESPONSES, SCALES, filter_responses, line_responses
-from napari_incontext_seg.infer.ridge import RIDGE, Lift, Sample
+from napari_incontext_seg.infer.ridge import BEYOND, RIDGE, ROUNDING, UNITS, Lift, Sample
 
 RNG = np.random.default_rng(0)
 
@@ -84,8 +84,23 @@ def test_normal_equations_add_up_and_solve_the_ridge_regression():
         a, b = lifted[rows], target[0][rows].double()
         ridge = torch.full((a.shape[1],), RIDGE * len(a), dtype=torch.float64)
         ridge[-1] *= 1e-6
+        ridge += ROUNDING * (a**2).sum(0).mean()
         expected = torch.linalg.solve(a.T @ a + torch.diag(ridge), a.T @ b)
         torch.testing.assert_close(lifted @ weights.double(), lifted @ expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(
         lift.apply(features.mT, both)[0].T, (lifted @ both[0].double()).float(), atol=1e-4, rtol=0
     )
+
+
+def test_features_far_beyond_what_was_fitted_count_as_if_nearer():
+    features = noise(1, 600, 4)
+    features[..., 3] = 0.5
+    lift = Lift.fitted(features)
+    weights = noise(1, UNITS + 4 + 1, 2)
+    usual = features[:, :50].mT
+    constant, far, border = usual.clone(), usual.clone(), usual.clone()
+    constant[:, 3] = 1e3
+    torch.testing.assert_close(lift.apply(constant, weights), lift.apply(usual, weights))
+    low, high = features[..., 1].min(), features[..., 1].max()
+    far[:, 1], border[:, 1] = -1e6, low - BEYOND * (high - low)
+    torch.testing.assert_close(lift.apply(far, weights), lift.apply(border, weights))

@@ -4,7 +4,7 @@ The second stage sees the image's responses and those of the first stage's guess
 close gaps and drop specks. A model scores highly what it was fitted on, so the guess that the second stage
 learns from is cross-fitted: each example is cut into two folds, each guessed by a model fitted on the other.
 
-All of it is tensor algebra with a leading batch axis, and runs on any device, inside a training step too::
+All of it is tensor algebra with a leading batch axis, and runs on any device::
 
     guess = fit([(images, targets, valid)])    # (B, C, H, W), (B, K, H, W), (B, H, W)
     scores = guess.paint(queries)              # (B, C, H, W) -> (B, K, H, W)
@@ -36,6 +36,7 @@ SAMPLES, MIN_SAMPLES = 40_000, 10_000  # pixels fitted of all examples, and at l
 CONTEXT_SCALES = (1.36, 2.65, 5.14, 10.0, 20.0)  # px
 SURE = 90  # percentile of confidence that is called usual
 LEAST = 1e-3  # added to an image's deviation
+CONSTANT = 2 * LEAST  # deviation, with what is added, below which an image is called constant
 MAX_CONTEXT = 3  # channels in which the second stage is shown the first guess
 # values of a plane whose responses are held at a time
 TILE = Portion(2**20, "values of a plane", least=2**14)
@@ -335,7 +336,7 @@ def _moments_of_first(examples: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     centre, spread = _moments(examples[0])
     for planes in examples[1:]:
         mean, deviation = _moments(planes)
-        constant = spread < 2 * LEAST
+        constant = spread < CONSTANT
         centre, spread = torch.where(constant, mean, centre), torch.where(constant, deviation, spread)
     return centre, spread
 
@@ -349,10 +350,11 @@ def standardized(examples: Sequence[Tensor]) -> list[Tensor]:
 def _adapted(planes: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
     """Planes standardised by statistics half way between their own and the first example's.
 
-    Their own would undo what a plane truly has more of, the example's would not forgive a drift of brightness.
+    Their own would undo what a plane truly has more of, the example's would not forgive a drift of brightness. A
+    channel that is constant in all examples says nothing in a plane either: 0.
     """
     mean, deviation = _moments(planes)
-    return (planes - (mean + centre) / 2) / (deviation * spread).sqrt()
+    return (planes - (mean + centre) / 2) * (spread >= CONSTANT) / (deviation * spread).sqrt()
 
 
 def _tiles(planes: Tensor) -> Iterator[tuple[Tile, Tile]]:

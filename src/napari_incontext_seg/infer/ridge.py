@@ -23,6 +23,9 @@ from ..model.precision import wide
 
 UNITS = 768  # random rectified features
 RIDGE = 0.02  # a pixel
+LEAST = 1e-4  # added to a feature's deviation
+BEYOND = 0.5  # of the range of a feature in the examples: what lies farther beyond it is taken to lie there
+ROUNDING = 1e-6  # of the mean square of lifted features: what products in float32 may be wrong by
 FOLD_GRIDS = (4, 8, 16, 32, 64, 128, 256, 512)  # cells a side of the chequerboard that makes the two folds
 BLOCK = {"cpu": 2**11}  # pixels whose rectified features are held at a time: few enough for the cache
 
@@ -95,6 +98,7 @@ class Sums:
                                 (self.gram, self.moment, self.weight))  # fmt: skip
         ridge = (RIDGE * weight.clamp_min(1)[..., None]).repeat(1, 1, gram.shape[-1])
         ridge[..., -1] *= 1e-6  # the constant is not shrunk
+        ridge += ROUNDING * gram.diagonal(dim1=-2, dim2=-1).mean(-1, keepdim=True)
         solved = torch.cholesky_solve(moment, torch.linalg.cholesky(gram + torch.diag_embed(ridge))).float()
         return solved[:2], solved[2]
 
@@ -103,18 +107,22 @@ class Sums:
 class Lift:
     """U random rectified features of F standardised features, these themselves, and a constant: L = U + F + 1 in all.
 
-    Beyond what the examples show, rectified features go on as straight lines, where waves would come round again.
+    Rectified features go on as straight lines, so what lies far `BEYOND` what the examples show is taken to lie nearer.
 
     Parameters
     ----------
     mean, deviation
         (B, 1, F) of the features.
+    low, high
+        (B, 1, F), the least and the greatest that a feature counts for.
     directions
         (F + 1, U), the last row the offsets.
     """
 
     mean: Tensor
     deviation: Tensor
+    low: Tensor
+    high: Tensor
     directions: Tensor
 
     @classmethod
@@ -124,11 +132,14 @@ class Lift:
         directions = torch.randn(count, units, generator=generator) / math.sqrt(count)
         offsets = torch.randn(1, units, generator=generator)
         deviation, mean = torch.std_mean(features, 1, keepdim=True, correction=0)
-        return cls(mean, deviation + 1e-4, torch.cat([directions, offsets]).to(features))
+        low, high = features.amin(1, keepdim=True), features.amax(1, keepdim=True)
+        margin = BEYOND * (high - low)
+        return cls(mean, deviation + LEAST, low - margin, high + margin, torch.cat([directions, offsets]).to(features))
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, F) -> rectified features (B, N, U), and (B, N, F + 1) standardised features and 1."""
-        linear = F.pad((features - self.mean) / self.deviation, (0, 1), value=1.0)
+        standard = (features.clamp(self.low, self.high) - self.mean) / self.deviation
+        linear = F.pad(standard, (0, 1), value=1.0)
         return (linear @ self.directions).relu_(), linear
 
     def sums(self, features: Tensor, sample: Sample) -> Sums:
