@@ -271,6 +271,15 @@ def test_one_small_object_is_an_example_wherever_it_lies(centre):
     assert dice(painted, truth, [1]) > 0.7
 
 
+def test_planes_are_checked(segmenter):
+    plane, _ = cells(1)
+    np.testing.assert_array_equal(segmenter(plane[..., 0]).labels, segmenter(plane).labels)
+    damaged = plane.copy()
+    damaged[3, 4] = np.nan
+    with pytest.raises(InputError, match="without NaN"):
+        segmenter(damaged)
+
+
 def test_channels_must_match(segmenter):
     with pytest.raises(InputError, match=r"the examples show 1 channel, the image 3 channels"):
         segmenter(cells(1, channels=3)[0])

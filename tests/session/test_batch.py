@@ -11,6 +11,7 @@ from napari_incontext_seg.core.example_set import ExampleItem, ExampleSet
 from napari_incontext_seg.core.types import Example
 from napari_incontext_seg.errors import FileError, InputError
 from napari_incontext_seg.infer.model_choice import ModelChoice
+from napari_incontext_seg.io import provenance
 from napari_incontext_seg.io.example_sets import save_examples
 from napari_incontext_seg.io.labels import LabelWriter
 from napari_incontext_seg.io.stacks import open_labels, open_stack
@@ -104,6 +105,14 @@ def test_what_was_made_in_another_way_is_not_taken_for_finished(data):
     outcome = run(data, earlier="skip", memory=2).outcomes[0]
     assert outcome.status == "failed"
     assert "made with another settings: replace it (--overwrite)" in outcome.reason
+
+
+def test_what_another_version_made_is_not_taken_for_finished(data, monkeypatch):
+    run(data)
+    monkeypatch.setattr(provenance, "version", lambda name: "99.0")
+    outcome = run(data, earlier="skip").outcomes[0]
+    assert outcome.status == "failed"
+    assert "made with another version: replace it (--overwrite)" in outcome.reason
 
 
 def test_a_batch_that_was_stopped_goes_on(data):

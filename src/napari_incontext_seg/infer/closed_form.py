@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.palette import scores_to_labels
-from ..core.types import Context, Example, Kind, Labels, Plane, Segmentation
+from ..core.types import Context, Example, Kind, Labels, Plane, Segmentation, as_plane
 from ..errors import InputError, ModelError
 from .guess import TILE, Guess, Respond, Shown, fit, image_features
 from .places import Places
@@ -144,6 +144,7 @@ class ClosedFormSegmenter:
         self._present = PRESENT * _mean([guess.sureness for guess in self._guesses]).item() if one_kind else 0.0
 
     def __call__(self, plane: Plane, /) -> Segmentation:
+        plane = as_plane(plane)
         large = plane.shape[0] * plane.shape[1] > LARGE
         paint = self._tilewise if large and not self._several else self._whole
         if self.ids[0] == 0 and self._blank(plane):

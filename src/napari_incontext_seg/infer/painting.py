@@ -15,7 +15,7 @@ from ..core.canvas import Canvas, choose_tile, fit_canvas, object_size
 from ..core.instances import components, distinct_neighbours
 from ..core.palette import Palette, merge, passes
 from ..core.tiling import TilePlan, blend_many, crop_example, plan_tiles
-from ..core.types import Context, Example, Labels, Plane, Segmentation
+from ..core.types import Context, Example, Labels, Plane, Segmentation, as_plane
 from ..errors import ModelError
 from ..model.seggpt import SegGpt, denormalize, normalize, spatial_ensemble
 from ..model.shown import ShownExamples
@@ -141,6 +141,7 @@ class SegGptSegmenter:
 
     def many(self, planes: Sequence[Plane]) -> list[Segmentation]:
         """Paint several planes of one shape: as many of their tiles at a time as the device has memory for."""
+        planes = [as_plane(plane) for plane in planes]
         view = self._view((planes[0].shape[0], planes[0].shape[1]))
         colourings = [self._colouring(planes, view, seed) for seed in range(self.predictor.recolourings)]
         return [self._voted(view, painted) for painted in zip(*colourings, strict=True)]

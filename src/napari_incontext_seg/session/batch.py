@@ -33,6 +33,7 @@ from .workers import Workers
 
 Earlier: TypeAlias = Literal["refuse", "replace", "skip"]
 Job: TypeAlias = tuple[Path, Path]  # an image, and the labels to make of it
+PACKAGE = "napari-incontext-seg"
 MADE_WITH = ("model_digest", "context", "kind", "settings")  # of a result's provenance
 
 
@@ -255,7 +256,10 @@ def _is_finished(target: Path, expected: dict[str, Any]) -> bool:
     if found is None or not found.get("complete"):
         return False
     wanted = provenance_record(expected)
-    if different := [name for name in MADE_WITH if found.get(name) != wanted[name]]:
+    different = [name for name in MADE_WITH if found.get(name) != wanted[name]]
+    if found.get("versions", {}).get(PACKAGE) != wanted["versions"][PACKAGE]:
+        different.append("version")
+    if different:
         raise FileError(
             f"{target} was made with another {', '.join(different).replace('_', ' ')}: replace it (--overwrite), or "
             "choose another output folder."
