@@ -135,6 +135,28 @@ def test_a_confirmed_division_is_kept() -> None:
     assert tracks.divisions == {1: (2, 3)}
 
 
+def test_daughters_of_a_confirmed_division_may_begin_in_different_frames() -> None:
+    alone, late = frame([(40, 40, 8)]), frame([(40, 40, 8), (40, 57, 8)])
+    tracks = link([alone, alone, late], confirmed=[(0, 1, 1, 1), (0, 1, 2, 2)]).table()
+    assert tracks.divisions == {1: (2, 3)}
+    assert [tracks.begin(i) for i in tracks.ids] == [0, 1, 2]
+
+
+def test_a_confirmed_link_over_a_gap_and_one_into_it_are_one_track() -> None:
+    frames = [frame([(40, 40, 8)])] * 3
+    assert link(frames, confirmed=[(0, 1, 2, 1), (0, 1, 1, 1)]).table().ids == (1,)
+    given = [frames[0], np.uint32(2) * frames[0], np.uint32(3) * frames[0]]  # what other links say is one object
+    assert link(given, confirmed=[(0, 1, 1, 2), (1, 2, 2, 3), (0, 1, 2, 3)]).table().ids == (1,)
+
+
+def test_a_mother_may_be_said_to_go_on_before_a_confirmed_division() -> None:
+    late = np.array([0, 2, 3], np.uint32)[frame([(40, 40, 8), (40, 57, 8)])]
+    frames = [frame([(40, 40, 8)]), frame([(40, 40, 8)]), late]
+    tracks = link(frames, confirmed=[(0, 1, 1, 1), (0, 1, 2, 2), (0, 1, 2, 3)]).table()
+    assert tracks.divisions == {1: (2, 3)}
+    assert (tracks.begin(1), tracks.end(1)) == (0, 1)
+
+
 def test_named_frames_give_tracks_their_ids() -> None:
     frames = [frame([(20, 10 + 3 * t, 6), (50, 80 - 2 * t, 7)]) for t in range(6)]
     given = [np.array([0, 30, 17], np.uint32)[frames[0]], *frames[1:5], np.array([0, 17, 30], np.uint32)[frames[5]]]

@@ -115,6 +115,17 @@ def test_what_a_person_joined_is_never_undone_by_a_new_tracking():
     assert len(again.tracks.ids) == 1
 
 
+def test_daughters_that_begin_in_different_frames_stay_daughters_in_a_new_tracking():
+    labels = np.zeros((6, 40, 40), np.uint32)
+    labels[:3, 16:24, 16:24], labels[3:, 16:24, 6:14], labels[4:, 16:24, 26:34] = 1, 2, 3
+    volume = Volume(labels)
+    editor = TrackEditor(Tracks.measure(labels), volume)
+    editor.add_division(1, [2, 3])
+    again = track_labels(Stack(volume.labels, "tyx"), confirmed=editor.confirmed).tracks
+    assert again.parents == {2: (1,), 3: (1,)}
+    assert [again.begin(i) for i in again.ids] == [0, 3, 4]
+
+
 def test_confirmed_links_follow_their_objects(editor):
     editor.swap(1, 2, 2)
     assert set(editor.confirmed) == {(1, 1, 2, 1), (1, 2, 2, 2)}

@@ -20,7 +20,8 @@ class Identities:
     Parameters
     ----------
     confirmed
-        (frame, id, later frame, id) each. An object with two successors in one frame has divided.
+        (frame, id, later frame, id) each. An object with two successors has divided, in whichever frames they are;
+        but successors in different frames that have the same id are one.
     named
         Frame -> ids in it that are names: the same name in two frames is one object, two names are two.
 
@@ -59,18 +60,29 @@ class Identities:
                 raise InputError(f"the objects {self._names[group]} and {name} have names of their own: not one track.")
 
     def _add(self, confirmed: list[Confirmed]) -> None:
-        after: dict[tuple[_Node, int], list[_Node]] = {}
-        for t, i, u, j in confirmed:
+        after: dict[_Node, list[_Node]] = {}
+        for t, i, u, j in sorted(confirmed):
             if t >= u:
                 raise InputError(f"a link goes from a frame to a later one; got {t} to {u}.")
-            after.setdefault(((t, i), u), []).append((u, j))
-        for (source, _), targets in after.items():
-            if len(set(targets)) == 1:
+            after.setdefault((t, i), []).append((u, j))
+        for source, targets in after.items():
+            first: dict[int, _Node] = {}
+            for node in targets:
+                self._join(first.setdefault(node[1], node), node)
+            if len(first) == 1:
                 self._join(source, targets[0])
+        for source, targets in after.items():
+            found: dict[_Node, _Node] = {}  # what other links say is one object is one successor
+            for node in targets:
+                found.setdefault(self._find(node), node)
+            daughters = list(found.values())
+            if len(daughters) > 2 and daughters[0][1] == source[1] and daughters[0][0] < daughters[1][0]:
+                self._join(source, daughters.pop(0))  # goes on for a while, then divides
+            if len(daughters) == 1:
+                self._join(source, daughters[0])
             else:
-                self.mothers.update(dict.fromkeys(targets, source))
-                for node in (source, *targets):
-                    self._root.setdefault(node, node)
+                self.mothers.update(dict.fromkeys(daughters, source))
+                self._root.setdefault(source, source)
 
     def _find(self, node: _Node) -> _Node:
         self._root.setdefault(node, node)

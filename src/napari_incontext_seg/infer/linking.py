@@ -132,7 +132,8 @@ def link(
     divisions
         Whether objects may divide; in z they never do.
     confirmed
-        (frame, id, later frame, id) of links that must be; two from one object to a later frame are a division.
+        (frame, id, later frame, id) of links that must be; two from one object are a division, unless they lead
+        to the same id in different frames.
     named
         Frame -> ids in it that are names: these ids become the track ids.
     part
