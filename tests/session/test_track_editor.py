@@ -102,6 +102,66 @@ def test_a_swap_takes_descendants_along(editor):
     assert editor.tracks.parents == {4: (2,), 5: (2,)}
 
 
+def dividing(begin: int = 0) -> tuple[Volume, TrackEditor]:
+    """1 divides after frame 2 into 2 and 3; 4 is beside them from frame ``begin`` on."""
+    labels = np.zeros((6, 60, 40), np.uint32)
+    labels[:3, 11:19, 16:24], labels[3:, 7:13, 7:13], labels[3:, 7:13, 27:33] = 1, 2, 3
+    labels[begin:, 41:49, 16:24] = 4
+    volume = Volume(labels)
+    return volume, TrackEditor(Tracks.measure(labels, parents={2: (1,), 3: (1,)}), volume)
+
+
+def test_a_swap_where_a_track_divides_takes_its_daughters_along():
+    volume, editor = dividing()
+    editor.confirm(2, 3)
+    editor.swap(1, 4, 3)
+    assert editor.tracks.parents == {2: (4,), 3: (4,)}
+    assert [(editor.tracks.begin(i), editor.tracks.end(i)) for i in (1, 4)] == [(0, 5), (0, 2)]
+    assert editor.confirmed == ((2, 1, 3, 1), (2, 4, 3, 2), (2, 4, 3, 3))
+    again = track_labels(Stack(volume.labels, "tyx"), confirmed=editor.confirmed).tracks
+    assert sorted(again.divisions.values()) == [tuple(i for i in again.ids if again.begin(i) == 3)]
+    editor.swap(4, 1, 3)  # the other way round, and back
+    assert editor.tracks.parents == {2: (1,), 3: (1,)}
+    assert [(editor.tracks.begin(i), editor.tracks.end(i)) for i in (1, 4)] == [(0, 2), (0, 5)]
+    assert editor.confirmed == ((2, 1, 3, 2), (2, 1, 3, 3), (2, 4, 3, 4))
+
+
+def test_a_swap_leaves_daughters_from_before_it_and_a_mother_that_goes_on():
+    _, editor = dividing()
+    editor.swap(1, 4, 2)
+    assert editor.tracks.parents == {2: (4,), 3: (4,)}
+    editor.undo()
+    editor.swap(2, 4, 4)  # daughters begin before
+    assert editor.tracks.parents == {2: (1,), 3: (1,)}
+    volume, _ = dividing()
+    beside = TrackEditor(Tracks.measure(volume.labels, parents={2: (4,)}), volume)  # 4 goes on beside her daughter
+    beside.swap(1, 4, 3)
+    assert beside.tracks.parents == {2: (4,)}
+
+
+def test_daughters_are_nobodys_where_the_other_track_of_a_swap_was_not_there_before():
+    _, editor = dividing(begin=3)
+    editor.confirm(2, 3)
+    editor.swap(1, 4, 3)  # 1 goes on as what was 4
+    assert (editor.tracks.begin(1), editor.tracks.end(1)) == (0, 5)
+    assert 4 not in editor.tracks
+    assert editor.tracks.parents == {}
+    assert editor.confirmed == ((2, 1, 3, 1),)
+    editor.undo()
+    assert editor.tracks.parents == {2: (1,), 3: (1,)}
+    assert editor.confirmed == ((2, 1, 3, 2), (2, 1, 3, 3))
+
+
+def test_a_mother_is_not_swapped_with_a_daughter_that_begins_after_her():
+    volume, editor = dividing()
+    for frame in (2, 3):
+        with pytest.raises(InputError, match="track 2 descends from 1: relink"):
+            editor.swap(1, 2, frame)
+    beside = TrackEditor(Tracks.measure(volume.labels, parents={2: (4,)}), volume)
+    beside.swap(2, 4, 3)  # which of the two is the daughter can be told
+    assert beside.tracks.parents == {2: (4,)}
+
+
 def test_what_a_person_joined_is_never_undone_by_a_new_tracking():
     labels = np.zeros((4, 30, 60), np.uint32)
     labels[:2, 5:11, 5:11] = 1

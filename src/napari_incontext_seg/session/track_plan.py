@@ -36,7 +36,10 @@ class Edit:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an edit would do: new labels by frame, ids by node that stands for another track now, parents, links."""
+    """What an edit would do: new labels by frame, ids by node that stands for another track now, parents, links.
+
+    Links in ``gone`` were confirmed, and are no more.
+    """
 
     title: str
     labels: dict[int, tuple[Box, NDArray[Any]]]  # by frame: the part that changes, and what it holds then
@@ -44,3 +47,4 @@ class Plan:
     parents: Mapping[int, tuple[int, ...]] | None = None
     links: tuple[Confirmed, ...] = ()
     sure: Node | None = None  # an object whose confidence becomes 1
+    gone: frozenset[Confirmed] = frozenset()

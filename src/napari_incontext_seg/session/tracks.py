@@ -14,7 +14,7 @@ from ..core.sparse_change import SparseChange
 from ..core.tracks import COLUMNS, Tracks
 from ..errors import InputError
 from ..infer.identity import Confirmed
-from .track_plan import Edit, Node, Plan, State
+from .track_plan import Edit, Plan, State
 from .track_rows import (
     Box,
     Columns,
@@ -173,25 +173,44 @@ class TrackEditor:
         self._change(Plan(f"relink {track} to {to}", labels, renamed, parents, links))
 
     def swap(self, one: int, other: int, frame: int) -> None:
-        """Exchange two tracks from ``frame`` on, with their descendants."""
+        """Exchange two tracks from ``frame`` on, with their descendants, also of one that ended just before.
+
+        Raises
+        ------
+        InputError
+            Neither is there from this frame on, or one is a daughter that begins after the other has ended.
+        """
         if one == other:
             raise InputError("a track cannot be swapped with itself.")
-        later = {i: [t for t in self._frames_of(i) if t >= frame] for i in (one, other)}
+        both = {one: other, other: one}
+        later = {i: [t for t in self._frames_of(i) if t >= frame] for i in both}
+        last = {i: max((t for t in self._frames_of(i) if t < frame), default=None) for i in both}
         if not later[one] and not later[other]:
             raise InputError(f"neither {one} nor {other} is there from frame {frame} on.")
-        both = {one: other, other: one}
-        labels = {t: self._replaced(t, both) for t in sorted({*later[one], *later[other]})}
-        parents = dict(self._state.parents)
+
+        def mother(track: int, begin: int) -> tuple[int, ...]:
+            """Whose a child of a track is after the swap; nobody's where the other track begins later."""
+            if track not in both or begin < frame or (begin == frame and later[track]):
+                return (track,)
+            return () if not later[track] and last[both[track]] is None else (both[track],)
+
+        parents = {
+            child: tuple(m for p in its for m in mother(p, self.tracks.begin(child)))
+            for child, its in self._state.parents.items()
+        }
         for child, its in self._state.parents.items():
-            if self.tracks.begin(child) > frame:
-                parents[child] = tuple(both.get(p, p) for p in its)
-        links = []
-        for now, was in both.items():
-            before = max((t for t in self._frames_of(now) if t < frame), default=None)
-            if before is not None and later[was]:
-                links.append((before, now, later[was][0], now))
+            if child in both and both[child] in its and parents[child] != its:
+                raise InputError(f"track {child} descends from {both[child]}: relink one of the two instead.")
+        labels = {t: self._replaced(t, both) for t in sorted({*later[one], *later[other]})}
+        links = {(t, i, later[both[i]][0], i) for i, t in last.items() if t is not None and later[both[i]]}
+        gone = set()
+        for link in self._state.confirmed:
+            t, i, u, child = link
+            if i in both and child not in both and t < frame <= u and not later[i]:  # a division at the swap
+                gone.add(link)
+                links |= {(at, m, u, child) for m in mother(i, u) if (at := last[m]) is not None}
         renamed = {(t, i): both[i] for i, frames in later.items() for t in frames}
-        self._change(Plan(f"swap {one} and {other}", labels, renamed, parents, tuple(links)))
+        self._change(Plan(f"swap {one} and {other}", labels, renamed, parents, tuple(links), gone=frozenset(gone)))
 
     def add_division(self, mother: int, daughters: Iterable[int]) -> tuple[int, ...]:
         """Say that a track divides into others. A mother that goes on beside a daughter becomes a daughter herself.
@@ -343,18 +362,18 @@ class TrackEditor:
         parents = {
             c: tuple(ps) for c, ps in (self._state.parents if plan.parents is None else plan.parents).items() if ps
         }
-        after = State(parents, self._renamed(plan.renamed) | frozenset(plan.links))
+        after = State(parents, self._renamed(plan) | frozenset(plan.links))
         edit = Edit(plan.title, changes, rows, self._state, after)
         table = table_of({**self._rows, **{t: new for t, (_, new) in rows.items()}}, parents, self.tracks)  # may raise
         self._done = [*self._done[-KEPT + 1 :], edit]
         self._undone.clear()
         self._put(edit, back=False, table=table)
 
-    def _renamed(self, renamed: Mapping[Node, int]) -> frozenset[Confirmed]:
+    def _renamed(self, plan: Plan) -> frozenset[Confirmed]:
         """Confirmed links by the ids after an edit; those of objects that are deleted or parted are gone."""
         links = set()
-        for t, i, u, j in self._state.confirmed:
-            one, other = renamed.get((t, i), i), renamed.get((u, j), j)
+        for t, i, u, j in self._state.confirmed - plan.gone:
+            one, other = plan.renamed.get((t, i), i), plan.renamed.get((u, j), j)
             if one and other and (i != j or one == other):
                 links.add((t, one, u, other))
         return frozenset(links)
