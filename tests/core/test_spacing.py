@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from skimage.transform import resize
 
 from napari_incontext_seg.core.spacing import match_context, match_spacing
 from napari_incontext_seg.core.stack import Stack
@@ -30,6 +31,39 @@ def test_coarser_pixels_make_it_smaller():
     matched = match_spacing(example((1.0, 1.0)), (2.0, 2.0))
     assert matched.image.shape == (10, 15, 1)
     assert matched.image.max() <= 1
+
+
+@pytest.mark.parametrize("size", [0.2, 0.3, 0.4, 0.5, 3.0])
+def test_thin_strokes_stay_where_pixels_become_larger(size):
+    labels = np.zeros((60, 60), np.uint32)
+    labels[10, 5:40], labels[41, 5:50] = 1, 4_000_000_000
+    one = Example(np.zeros((60, 60), np.float32), labels, labels > 0, (0.1, 0.1))
+    matched = match_spacing(one, (size, size))
+    n = len(matched.labels)
+    wanted = np.zeros((n, n), np.uint32)
+    for y, x in np.argwhere(labels):
+        wanted[(2 * y + 1) * n // 120, (2 * x + 1) * n // 120] = labels[y, x]
+    np.testing.assert_array_equal(matched.labels, wanted)
+    np.testing.assert_array_equal(matched.valid, wanted > 0)
+
+
+def test_the_most_frequent_annotated_label_is_taken_and_an_object_before_background():
+    labels = np.array([[1, 1, 0, 2, 0, 5], [0, 9, 0, 2, 9, 9]], np.uint32)
+    valid = np.array([[1, 1, 1, 1, 0, 1], [1, 0, 1, 1, 0, 0]], bool)
+    matched = match_spacing(Example(np.zeros((2, 6), np.float32), labels, valid, (1.0, 1.0)), (2.0, 2.0))
+    assert matched.labels.tolist() == [[1, 2, 5]]
+    taller = match_spacing(Example(np.zeros((2, 6), np.float32), labels, valid, (1.0, 1.0)), (0.5, 3.0))
+    assert taller.labels.tolist() == [[1, 5]] * 2 + [[0, 2]] * 2
+    assert taller.valid.all()
+
+
+def test_what_is_annotated_throughout_is_sampled_as_ever():
+    labels = np.random.default_rng(0).integers(0, 4, (37, 53)).astype(np.uint32)
+    one = Example(np.zeros((37, 53), np.float32), labels, spacing=(1.0, 1.0))
+    matched = match_spacing(one, (2.3, 1.7))
+    nearest = resize(labels.astype(float), (16, 31), order=0, preserve_range=True, anti_aliasing=False)
+    np.testing.assert_array_equal(matched.labels, nearest)
+    assert matched.valid.all()
 
 
 def test_unknown_or_equal_sizes_change_nothing():
