@@ -87,6 +87,33 @@ def test_what_exists_is_not_replaced_unless_asked(tracks, frames, tmp_path):
         write_tracks(tmp_path / name, tracks, frames, overwrite=True)
 
 
+def test_masks_beyond_the_end_of_a_shorter_series_are_removed_and_other_files_stay(tracks, frames, tmp_path):
+    folder = tmp_path / "RES"
+    write_tracks(folder, tracks, frames)
+    others = [folder / name for name in ("mask3.tiff", "mask0003.txt", "mask_0003.tif", "notes.txt")]
+    for file in others:
+        file.write_text("stays")
+    write_tracks(folder, Tracks.measure(frames[:2]), frames[:2], overwrite=True)
+    assert {file.name for file in folder.iterdir()} == {
+        "mask0000.tif", "mask0001.tif", "res_track.txt", *(file.name for file in others),
+    }  # fmt: skip
+    others[2].unlink()  # the readers of such folders take it for a mask
+    assert read_tracks(folder).ids == (1, 4)
+
+
+def test_masks_beyond_the_end_stay_where_writing_fails_or_nothing_may_be_replaced(tracks, frames, tmp_path):
+    folder = tmp_path / "RES"
+    write_tracks(folder, tracks, frames)
+    with pytest.raises(InputError, match="there are 2 frames"):
+        write_tracks(folder, tracks, frames[:2], overwrite=True)
+    (folder / "res_track.txt").unlink()
+    for t in (0, 1):
+        (folder / f"mask000{t}.tif").unlink()
+    with pytest.raises(FileError, match=r"mask000[23].tif exists"):
+        write_tracks(folder, Tracks.measure(frames[:2]), frames[:2])
+    assert sorted(file.name for file in folder.iterdir()) == ["mask0002.tif", "mask0003.tif"]
+
+
 def test_what_a_challenge_folder_cannot_say_is_told(tracks, frames, tmp_path):
     with pytest.raises(InputError, match="give the labels"):
         write_tracks(tmp_path / "RES", tracks)

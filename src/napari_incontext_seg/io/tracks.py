@@ -14,7 +14,7 @@ import numpy as np
 from ..core.tracks import Tracks
 from ..errors import InputError
 from .paths import PathLike
-from .storing import check_free, store
+from .storing import check_free, store, storing
 
 COLUMNS = ("track", "frame", "z", "y", "x", "area", "mean_intensity", "confidence", "parent")
 LARGEST_ID = 2**16 - 1  # of the Cell Tracking Challenge's 16-bit masks
@@ -41,7 +41,8 @@ def write_tracks(
     labels
         Frames (Y, X) or (Z, Y, X) whose ids are the tracks, for a folder; taken one by one.
     overwrite
-        Replace an existing file. A folder's masks and table are replaced one by one; other files in it stay.
+        Replace an existing file. A folder's masks and table are replaced one by one, and masks beyond the last frame
+        removed; other files in it stay.
 
     Raises
     ------
@@ -111,9 +112,12 @@ def _write_challenge(folder: Path, tracks: Tracks, labels: Iterable[Any], overwr
         raise InputError(f"masks of the Cell Tracking Challenge end at track {LARGEST_ID}; there is {largest}.")
     result = folder / "res_track.txt"
     check_free(result, overwrite)
+    earlier = {file: t for file in folder.glob("mask*.tif") if (t := _frame_of(file)) is not None}
+    for file in earlier:
+        check_free(file, overwrite)
     count = 0
     for t, frame in enumerate(labels):
-        mask, file = np.array(frame), folder / f"mask{t:04d}.tif"
+        mask, file = np.array(frame), folder / _mask_name(t)
         for old, new in renamed.get(t, ()):
             mask[np.asarray(frame) == old] = new
         check_free(file, overwrite)
@@ -121,8 +125,22 @@ def _write_challenge(folder: Path, tracks: Tracks, labels: Iterable[Any], overwr
         count = t + 1
     if len(tracks) and int(tracks.frame.max()) >= count:
         raise InputError(f"there are {count} frames of labels, and the tracks go to frame {int(tracks.frame.max())}.")
+    for file, t in earlier.items():  # before the table, which is written last: where it is new, the folder is whole
+        if t >= count:
+            with storing(file):
+                file.unlink(missing_ok=True)
     text = "".join(f"{' '.join(map(str, line))}\n" for line in table)
     store(result, lambda made: made.write_text(text, encoding="ascii"))
+
+
+def _frame_of(file: Path) -> int | None:
+    """The frame of a mask that is named as ours are, else None."""
+    digits = file.stem.removeprefix("mask")
+    return int(digits) if digits.isdecimal() and file.name == _mask_name(int(digits)) else None
+
+
+def _mask_name(frame: int) -> str:
+    return f"mask{frame:04d}.tif"
 
 
 def _unbroken(tracks: Tracks) -> tuple[list[tuple[int, int, int, int]], dict[int, list[tuple[int, int]]]]:
