@@ -1,5 +1,8 @@
 """A run in a thread: its slices come one by one, it can be cancelled, and it may outlive what started it."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -153,3 +156,19 @@ def test_sentences_and_shares_of_the_preparation_reach_the_main_thread(job, qtbo
         job.start(prepare, "test")
     assert said == ["loading"]
     assert shares == [0.5]
+
+
+def test_without_cuda_torch_learns_without_triton_which_ends_napari_beside_mesa():
+    code = """if True:
+        import sys
+        from napari_incontext_seg._napari.responsive import load_torch
+        load_torch()
+        import torch
+        weight = torch.nn.Parameter(torch.ones(2))
+        optimizer = torch.optim.AdamW([weight], lr=0.1)
+        weight.sum().backward()
+        optimizer.step()
+        assert (weight < 1).all()
+        assert sys.modules["triton"] is None, sys.modules["triton"]
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})

@@ -1,4 +1,4 @@
-"""What keeps the viewer answering while a thread loads and runs a model: Python's lock must not be held for long."""
+"""What keeps the viewer alive and answering while a thread loads and runs a model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def small_collections() -> Iterator[None]:
 
 
 def load_torch() -> None:
-    """Import torch, in a thread, without stopping the others, and leave them a processor."""
+    """Import torch, in a thread, without stopping the others, and leave them a processor.
+
+    Python's lock must not be held for long: the viewer waits for it.
+    """
     if "torch" not in sys.modules:
         _load_libraries()
     collecting = gc.isenabled()
@@ -40,6 +43,10 @@ def load_torch() -> None:
         if collecting:
             gc.enable()
         gc.freeze()
+    if not torch.cuda.is_available():
+        # torch's optimisers import triton, whose LLVM ends the program where Mesa, which draws without a GPU, has
+        # loaded one of its own; without CUDA nothing uses it, and torch goes on as if it were not installed
+        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
 
 
