@@ -258,6 +258,34 @@ def test_a_slice_without_labels_is_no_example_and_the_user_is_told(desk, viewer,
     assert "paint" in str(notes)
 
 
+def test_before_a_slice_without_labels_joins_other_examples_the_user_is_asked(desk, viewer):
+    desk.collecting.add_slice()
+    viewer.dims.set_current_step(0, 1)
+    desk.examples.add.click()
+    assert len(desk.collecting.examples) == 1
+    assert "is it really empty" in desk.empty.findChild(QLabel).text()
+    assert "active layer" not in desk.empty.findChild(QLabel).text()
+    viewer.dims.set_current_step(0, 2)
+    assert desk.empty.isHidden()  # it was about another slice
+    desk.examples.add.click()
+    desk.empty.take.click()
+    assert [item.position for item in desk.collecting.examples.items] == [4, 2]
+
+
+def test_what_was_painted_in_another_labels_layer_is_found(desk, viewer, notes):
+    viewer.dims.set_current_step(0, 1)
+    used = desk.bench.planes.layer
+    other = viewer.add_labels(np.ones(SHAPE, np.uint8), name="elsewhere", scale=used.scale, units=used.units)
+    viewer.layers.selection.active = other
+    desk.examples.add.click()
+    assert "The dock uses blobs labels, the active layer is elsewhere." in str(notes)
+    viewer.dims.set_current_step(0, 4)
+    desk.examples.add.click()
+    viewer.dims.set_current_step(0, 1)
+    desk.examples.add.click()
+    assert "the active layer is elsewhere" in desk.empty.findChild(QLabel).text()
+
+
 def test_examples_are_ticked_renamed_moved_and_removed(desk, viewer, qtbot):
     desk.bench.planes.layer.data[6] = desk.bench.planes.layer.data[4]
     desk.collecting.add_slice()

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
+from qtpy.QtCore import QObject, Signal
 
 from ..core.example_set import ExampleItem, ExampleSet, Rgb
 from ..core.types import Example
@@ -21,10 +22,16 @@ NUM_COLORS = 10_000  # labels that keep napari's colours beside those that were 
 NUM_LISTED = 50  # labels that can be named: more are objects, of which each has a number alone
 
 
-class Collecting:
-    """The examples, and what people do with them; each errand that fails is told as a notification."""
+class Collecting(QObject):
+    """The examples, and what people do with them; each errand that fails is told as a notification.
+
+    ``doubted`` asks whether a slice without labels is meant to be an example.
+    """
+
+    doubted = Signal(str)
 
     def __init__(self, bench: Workbench) -> None:
+        super().__init__(bench)
         self.bench = bench
 
     @property
@@ -33,8 +40,14 @@ class Collecting:
         return self.bench.project.examples if self.bench.project is not None else ExampleSet()
 
     # -- adding ---------------------------------------------------------------------------------------------------
-    def add_slice(self) -> None:
-        """Make the slice on display an example, along whichever axes it is."""
+    def add_slice(self, *, empty: bool = False) -> None:
+        """Make the slice on display an example, along whichever axes it is.
+
+        Parameters
+        ----------
+        empty
+            A slice without labels is meant so; else it is asked about.
+        """
         bench = self.bench
         with told("adding the slice"):
             project = bench.ready()
@@ -47,7 +60,22 @@ class Collecting:
                     self._add_plane_of(bench.view_of(bench.view.layer), bench.planes.layer)
                     return
             project, position = bench.here()
-            project.add_example(position)
+            others = any(any(item.example.ids) for item in project.examples.items)
+            if others and not empty and position not in project.annotated and not project.labels.read(position).any():
+                self.doubted.emit(f"Nothing is painted in this slice: is it really empty?{self._painted_elsewhere()}")
+                return
+            try:
+                project.add_example(position)
+            except InputError as error:
+                raise InputError(f"{error}{self._painted_elsewhere()}") from error
+
+    def _painted_elsewhere(self) -> str:
+        """That another labels layer is selected: perhaps it was painted in; nothing if there is none."""
+        bench = self.bench
+        used, active = bench.planes and bench.planes.layer, bench.viewer.layers.selection.active
+        if used is None or active is used or not isinstance(active, Labels):
+            return ""
+        return f" The dock uses {used.name}, the active layer is {active.name}."
 
     def other_images(self) -> list[Image]:
         """Open images, other than the one that is worked on, that have labels."""

@@ -54,6 +54,7 @@ class InContextDock(LeavingDock):
         self.restore = Offer("Restore", "Bring back examples, verified slices and results.", self._on_restore)
         self.take_over = Offer("Use them", "Add these examples to this work.", self._on_take_over)
         self.align = Offer("Align", "Give the labels layer the image's scale and position.", self._on_align)
+        self.empty = Offer("It is empty", "Add it: an example of slices that show none of this.", self._on_empty)
         self._offered: Callable[[], None] = lambda: None  # what is done when examples are taken over
         self.examples = ExamplesSection(self.collecting, colors)
         self.propagate = PropagateSection()
@@ -131,6 +132,7 @@ class InContextDock(LeavingDock):
             self.align,
             self.restore,
             self.take_over,
+            self.empty,
             self.examples,
             self.propagate,
             self.review,
@@ -145,7 +147,9 @@ class InContextDock(LeavingDock):
         bench.opened.connect(self._on_opened)
         bench.moved.connect(self._on_moved)
         bench.changed.connect(self._on_changed)
+        bench.painted.connect(lambda _: self.empty.propose(None))
         self.layers.made.connect(self._on_made)
+        self.collecting.doubted.connect(self.empty.propose)
         self.propagate.run_clicked.connect(self.run)
         self.propagate.cancel_clicked.connect(self.cancel)
         self.review.continue_asked.connect(self.use_and_continue)
@@ -172,6 +176,7 @@ class InContextDock(LeavingDock):
         for section in (self.propagate, self.review):
             section.setEnabled(self.bench.project is not None)
         self.restore.propose(self.keeping.offer())
+        self.empty.propose(None)
         self._propose_to_align()
         self._bind_keys()
 
@@ -210,6 +215,7 @@ class InContextDock(LeavingDock):
             bind(layer, self.actions_by_name())
 
     def _on_moved(self) -> None:
+        self.empty.propose(None)
         self.review.show_position(self.bench.position)
 
     def _on_changed(self, topic: str, position: int) -> None:
@@ -241,6 +247,9 @@ class InContextDock(LeavingDock):
 
     def _on_take_over(self) -> None:
         self._offered()
+
+    def _on_empty(self) -> None:
+        self.collecting.add_slice(empty=True)
 
     def _on_restore(self) -> None:
         settings = self.keeping.restore()
