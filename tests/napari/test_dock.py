@@ -882,6 +882,23 @@ def test_a_session_is_offered_and_restored(desk, viewer, qtbot):
     assert desk.propagate.settings() == settings
 
 
+def test_a_session_is_offered_before_there_are_labels_which_come_back_in_a_new_layer(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    before = desk.bench.planes.layer.data.copy()
+    desk.bench.close()
+    viewer.layers.clear()
+    viewer.add_image(blobs(), name="blobs")
+    assert desk.bench.project is None
+    assert not desk.restore.isHidden()
+    desk.restore.take.click()
+    assert desk.restore.isHidden()
+    assert [layer.name for layer in viewer.layers] == ["blobs", "blobs labels"]
+    np.testing.assert_array_equal(desk.bench.planes.layer.data, before)
+    assert desk.reviewing.annotated == {4}
+    assert desk.propagate.isEnabled()
+
+
 def test_a_session_can_still_be_restored_when_work_began_anew(desk, viewer, qtbot):
     desk.collecting.add_slice()
     run(desk, qtbot)

@@ -63,7 +63,7 @@ class Keeping(QObject):
     # -- sessions -------------------------------------------------------------------------------------------------
     def _on_opened(self) -> None:
         self.saved = None
-        if self.bench.project is not None and self.bench.view is not None:
+        if self.bench.view is not None:
             with told("looking for a saved session"):
                 self.saved = find_session(self.bench.view.stack, self.image_path)
 
@@ -79,19 +79,21 @@ class Keeping(QObject):
     def restore(self) -> RunSettings | None:
         """Bring the saved session back, and go on saving it; returns its settings.
 
-        Where the labels layer holds other labels than were saved, it stays as it is, and a new one is made.
+        Without a labels layer one is made. Where it holds other labels than were saved, it stays as it is, and a new
+        one is made.
         """
         saved, project, bench = self.saved, self.bench.project, self.bench
-        if saved is None or project is None or bench.view is None or bench.planes is None:
+        if saved is None or bench.view is None:
             return None
         with told("restoring the session"):
-            self.saved = None
-            elsewhere = (
-                f", in a new layer: {bench.planes.layer.name} holds other labels" if saved.clashing(project) else ""
-            )
-            if elsewhere:
+            elsewhere = ""
+            if project is None:
+                project = self._go_on_in_new_labels(bench.view.layer, ExampleSet())
+            elif bench.planes is not None and saved.clashing(project):
+                elsewhere = f", in a new layer: {bench.planes.layer.name} holds other labels"
                 project = self._go_on_in_new_labels(bench.view.layer, project.examples)
-                self.saved = None  # it was found again
+            assert bench.planes is not None
+            self.saved = None  # a new layer finds it again
             saved.restore_into(project)
             if project.autosave is None:
                 project.autosave = Autosave(saved.folder, bench.view.stack, resumed=True, on_error=self.trouble.emit)
