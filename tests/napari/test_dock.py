@@ -10,7 +10,16 @@ import pytest
 from fakes import ThresholdPredictor
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QLabel, QScrollArea, QSpinBox
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QLabel,
+    QMessageBox,
+    QScrollArea,
+    QSpinBox,
+)
 
 from napari_incontext_seg._napari.classes_dialog import ClassesDialog
 from napari_incontext_seg._napari.dock import InContextDock
@@ -615,6 +624,25 @@ def test_settings_are_a_value_that_can_be_shown_again(desk):
     assert form.settings() == settings
 
 
+def test_of_tuning_that_did_not_help_nothing_can_be_saved(desk, qtbot, notes, monkeypatch, tmp_path):
+    from napari_incontext_seg._napari import workbench
+    from napari_incontext_seg.infer.key import Key, Learned
+
+    def tuned(predictor, context, seconds, stop, say, share):
+        learned = Learned(12, 1, 0.5, 0.5, False)
+        return predictor, Key("adapter", "threshold", "0", context, {"w": np.zeros(2, np.float32)}, learned)
+
+    monkeypatch.setattr(workbench, "tuned_predictor", tuned)
+    desk.collecting.add_slice()
+    desk.propagate.tune.setChecked(True)
+    run(desk, qtbot)
+    assert "Not tuned: tuning did not help" in str(notes)
+    assert "(1 step, 12 s)" in str(notes)
+    assert "Export" not in str(notes)
+    desk.keeping.save_key(str(tmp_path / "none.safetensors"))
+    assert "no tuning" in str(notes).lower()
+
+
 def test_tuning_says_what_it_did_and_its_key_can_be_saved(desk, qtbot, notes, monkeypatch, tmp_path):
     from napari_incontext_seg._napari import workbench
     from napari_incontext_seg.infer.key import Key, Learned
@@ -990,6 +1018,41 @@ def test_labels_are_exported_with_their_origin(desk, qtbot, tmp_path, name):
     assert stack.scale == pytest.approx((2, 0.5, 0.5))
     if name.endswith("tif"):
         assert '"annotated": [\n  4\n ]' in (tmp_path / "labels.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "expected"),
+    [
+        ("a_labels.ome.tif", "OME-Zarr (*.zarr)", "a_labels.zarr"),
+        ("a_labels.tif", "OME-TIFF (*.ome.tif)", "a_labels.tif"),
+        ("a.b", "OME-Zarr (*.zarr)", "a.b.zarr"),
+        ("a.b", "OME-TIFF (*.ome.tif)", "a.b.ome.tif"),
+        ("a.zarr", "OME-TIFF (*.ome.tif)", "a.zarr"),
+    ],
+)
+def test_the_format_that_is_chosen_decides_what_labels_are_saved_as(
+    desk, tmp_path, monkeypatch, name, chosen, expected
+):
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / name), chosen))
+    saved = []
+    monkeypatch.setattr(desk.keeping, "export", saved.append)
+    desk.review._save()
+    assert saved == [tmp_path / expected]
+
+
+def test_what_a_file_dialog_could_not_know_of_is_asked_about_before_it_is_replaced(desk, tmp_path, monkeypatch):
+    desk.collecting.add_slice()
+    asked, answer = [], [QMessageBox.StandardButton.No]
+    monkeypatch.setattr(QMessageBox, "question", lambda _, __, words: asked.append(words) or answer[0])
+    names = iter([(str(tmp_path / "a"), "OME-TIFF (*.ome.tif)"), (str(tmp_path / "a"), "Example sets")])
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: next(names))
+    for file in ("a.ome.tif", "a.incontext"):
+        (tmp_path / file).write_text("mine")
+    desk.review._save()
+    desk.examples._save()
+    assert "a.ome.tif" in asked[0]
+    assert "a.incontext" in asked[1]
+    assert [(tmp_path / file).read_text() for file in ("a.ome.tif", "a.incontext")] == ["mine", "mine"]
 
 
 def test_a_command_needs_an_image_that_is_a_file(desk, qtbot, notes, tmp_path):

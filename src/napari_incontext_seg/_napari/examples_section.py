@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QSizePolicy, QWidget
 
 from ..core.example_set import SUFFIX, ExampleItem
+from .asking import may_replace
 from .classes_dialog import ClassesDialog
 from .collecting import Collecting
 from .controls import button, menu_button
@@ -91,8 +93,9 @@ class ExamplesSection(Section):
 
     def _save(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "Save the examples", f"examples{SUFFIX}", _FILES)
-        if name:
-            self._collecting.save_file(name)
+        file = Path(name if name.lower().endswith(SUFFIX) else f"{name}{SUFFIX}")
+        if name and may_replace(self, "Save the examples", [file], Path(name)):
+            self._collecting.save_file(file)
 
     def _edit_classes(self) -> None:
         collecting = self._collecting

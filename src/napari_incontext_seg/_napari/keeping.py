@@ -143,23 +143,13 @@ class Keeping(QObject):
         file = f"{name}{suffix}"
         return str(path.parent / file) if path is not None else file
 
-    def export(self, name: str, chosen: str = "") -> None:
-        """Save the labels as OME-TIFF or OME-Zarr, with what made them; in a thread.
-
-        Parameters
-        ----------
-        name
-            The file; without a suffix that is known it gets that of the format chosen.
-        chosen
-            The format as the file dialog names it.
-        """
+    def export(self, name: str | Path) -> None:
+        """Save the labels as OME-TIFF or OME-Zarr, with what made them; in a thread. What is there is replaced."""
         with told("saving the labels"):
             project, view, planes = self.bench.ready(), self.bench.view, self.bench.planes
             if view is None or planes is None or self.job.running:
                 raise InputError("labels are being saved already: wait until that is done.")
-            target = Path(name)
-            if target.suffix.lower() not in (".tif", ".tiff", ".zarr"):
-                target = target.with_name(target.name + (".zarr" if "Zarr" in chosen else ".ome.tif"))
+            target = labels_file(name)
             check_apart([target], [self.image_path] if self.image_path is not None else [])
             self._target = target
             native = native_view(view.layer, self.bench.axes.get(view.layer))
@@ -198,6 +188,22 @@ class Keeping(QObject):
             tell("The command is on the clipboard.")
             return words
         return None
+
+
+def labels_file(name: str | Path, chosen: str = "") -> Path:
+    """The file that labels are saved in.
+
+    Parameters
+    ----------
+    name
+        What a person chose.
+    chosen
+        The format as the file dialog names it: that it is OME-Zarr goes before the name's suffix.
+    """
+    path, suffix = Path(name), Path(name).suffix.lower()
+    if "Zarr" in chosen and suffix != ".zarr":
+        return path.with_name((stem(path) if suffix in (".tif", ".tiff") else path.name) + ".zarr")
+    return path if suffix in (".tif", ".tiff", ".zarr") else path.with_name(f"{path.name}.ome.tif")
 
 
 class Export:

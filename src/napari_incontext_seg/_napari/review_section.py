@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QApplication, QCheckBox, QDoubleSpinBox, QFileDialog, QHBoxLayout, QMenu, QWidget
 
 from ..core.example_set import SUFFIX
+from .asking import may_replace
 from .confidence_curve import ConfidenceCurve
 from .controls import Fold, button, choice, menu_button, quiet, row
-from .keeping import Keeping
+from .keeping import Keeping, labels_file
 from .reviewing import Reviewing
 from .section import Section
 from .theme import Colors
@@ -196,8 +198,9 @@ class ReviewSection(Section):
     def _save(self) -> None:
         begin = self._keeping.suggested_name("_labels.ome.tif")
         name, chosen = QFileDialog.getSaveFileName(self, "Save the labels", begin, _FORMATS)
-        if name:
-            self._keeping.export(name, chosen)
+        file = labels_file(name, chosen) if name else Path()
+        if name and may_replace(self, "Save the labels", [file], Path(name)):
+            self._keeping.export(file)
 
     def _save_key(self) -> None:
         begin = self._keeping.suggested_name("_key.safetensors")

@@ -278,12 +278,16 @@ class Workbench(QObject):
             tell_error(error, "writing a slice")
 
     def _on_ended(self, _: str) -> None:
-        """Keep what was learned, also of a run that was cancelled; in 3D, where one slice is not drawn alone, draw."""
+        """Keep what tuning gained, also if the run was cancelled; in 3D, where one slice is not drawn alone, draw."""
         if self.planes is not None and self.viewer.dims.ndisplay == 3:
             self.planes.layer.refresh()
         if self._keys:
-            self.learned = self._keys.pop()
-            tell(f"Tuned: {self.learned.learned}. Export can save it as a key.")
+            key = self._keys.pop()
+            if key.learned.kept:
+                self.learned = key
+                tell(f"Tuned: {key.learned}. Export can save it as a key.")
+            else:
+                tell(f"Not tuned: {key.learned}.")
 
     def _keep_what_was_there(self, project: Project, position: int) -> None:
         """Labels that neither the model nor a brush seen by this project made are a person's: they stay."""

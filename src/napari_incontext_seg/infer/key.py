@@ -21,6 +21,7 @@ from safetensors.numpy import save
 
 from ..core.palette import Palette
 from ..core.types import Context, Example, Kind, frozen
+from ..core.words import counted
 from ..errors import FileError, InContextError, KeyFileError
 from ..io.storing import check_free, store
 from ..io.tensor_file import TensorFormat
@@ -68,7 +69,7 @@ class Learned:
             raise KeyFileError(f"steps and seed of a tuning must be whole numbers, kept true or false; got {self}.")
 
     def __str__(self) -> str:
-        took = f"{self.steps} steps, {self.seconds:.0f} s"
+        took = f"{counted(self.steps, 'step')}, {self.seconds:.0f} s"
         if self.before is None or self.after is None:
             return f"no part of the annotated slices could be held out to judge tuning, so nothing was changed ({took})"
         if not self.kept:
