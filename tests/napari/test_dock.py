@@ -362,6 +362,10 @@ def test_once_there_are_results_a_turned_plane_is_an_example_from_elsewhere(desk
     assert item.position is None
     assert item.example.labels.shape == (9, 24)
     assert len(desk.reviewing.confidence) == 8
+    desk.bench.planes.layer.data[2, 12, 3] = 9
+    desk.collecting.add_slice()
+    assert len(desk.collecting.examples) == 2
+    assert 9 in desk.collecting.examples.items[1].example.ids
 
 
 def test_sparse_annotation_one_label_means_not_annotated(desk):
@@ -503,6 +507,16 @@ def test_each_slice_appears_when_it_is_done_and_progress_is_shown(desk, qtbot):
     with qtbot.waitSignal(desk.bench.job.ended, timeout=5000):
         slow.open()
     assert desk.propagate.run.isEnabled()
+
+
+def test_what_came_of_a_run_is_not_shown_beside_another_image(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    assert desk.propagate.note.text() == "8 of 8 slices"
+    viewer.layers.clear()
+    viewer.add_image(blobs()[:5], name="other")
+    assert desk.propagate.note.text() == ""
+    assert desk.propagate.note.isHidden()
 
 
 def test_cancel_keeps_what_is_finished(desk, qtbot):

@@ -633,6 +633,28 @@ def test_a_graph_needs_labels(tracked, viewer, qtbot, tmp_path, notes):
     assert "holds no labels" in str(notes)
 
 
+@pytest.mark.parametrize("name", ["out.ome.tif", "out.zarr"])
+def test_labels_with_tracks_beside_them_are_not_opened_as_tracks(tracked, qtbot, tmp_path, notes, name):
+    tracked.write(tmp_path / name)
+    qtbot.waitUntil(lambda: not tracked.bench.job.running, timeout=20000)
+    assert wait(tracked, qtbot, lambda: tracked.read(tmp_path / name)) == "failed"
+    assert "open out_tracks.csv beside it" in str(notes)
+    assert wait(tracked, qtbot, lambda: tracked.read(tmp_path / "out_tracks.csv")) == "done"
+    (tmp_path / "out_tracks.csv").unlink()
+    assert wait(tracked, qtbot, lambda: tracked.read(tmp_path / name)) == "failed"
+    assert "press Track" in str(notes)
+
+
+def test_the_tooltip_of_undo_is_about_the_edit_that_it_takes_back(tracked, viewer):
+    viewer.dims.set_current_step(0, 4)
+    tracked.bench.choose([track_at(tracked, 0, 12, 12)])
+    tracked.edit.split.click()
+    assert "Take back: " in tracked.edit.undo.toolTip()
+    tracked.edit.undo.click()
+    assert tracked.edit.undo.toolTip() == "No edit to take back."
+    assert "Do again: " in tracked.edit.redo.toolTip()
+
+
 @pytest.mark.parametrize("name", ["missing.csv", "broken.csv", "other.csv"])
 def test_files_that_are_none_are_told_of(tracked, notes, qtbot, tmp_path, name):
     (tmp_path / "broken.csv").write_text("a,b\n1,2\n")

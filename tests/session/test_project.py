@@ -199,6 +199,15 @@ def test_nothing_to_paint_is_told(project: Project) -> None:
         run(project, where="both")
 
 
+def test_of_a_single_plane_it_is_told_that_there_is_no_other() -> None:
+    stack = Stack(np.eye(9, dtype=np.float32), "yx", name="photo")
+    project = Project(stack, ArrayPlanes(stack))
+    project.labels.write(0, np.eye(9, dtype=np.uint32))
+    project.add_example(0)
+    with pytest.raises(InputError, match="one slice only"):
+        run(project)
+
+
 def test_examples_of_other_images_are_enough(stack: Stack) -> None:
     project = Project(stack, ArrayPlanes(stack))
     project.add_item(ExampleItem(Example(np.eye(9, dtype=np.float32), np.eye(9)), "other", "other", 0))

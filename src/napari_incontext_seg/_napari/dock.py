@@ -175,6 +175,8 @@ class InContextDock(LeavingDock):
         self.review.refresh()
         for section in (self.propagate, self.review):
             section.setEnabled(self.bench.project is not None)
+        if not self.bench.job.running:
+            self.propagate.say("")  # it was about other layers
         self.restore.propose(self.keeping.offer())
         self.empty.propose(None)
         self._propose_to_align()

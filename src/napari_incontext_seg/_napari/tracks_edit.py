@@ -74,12 +74,12 @@ class EditSection(Section):
         self.chosen.setText(self._words())
         if out is None:
             return
-        for made, title, words in (
-            (self.undo, out.editor.undo_title, "Take back: {} (Shift+U)."),
-            (self.redo, out.editor.redo_title, "Do again: {} (Shift+J)."),
+        for made, title, words, nothing in (
+            (self.undo, out.editor.undo_title, "Take back: {} (Shift+U).", "No edit to take back."),
+            (self.redo, out.editor.redo_title, "Do again: {} (Shift+J).", "No edit was taken back."),
         ):
             made.setEnabled(title is not None)
-            made.setToolTip(words.format(title) if title else made.toolTip())
+            made.setToolTip(words.format(title) if title else nothing)
 
     def _words(self) -> str:
         tracks, choice = self._bench.tracks, self._bench.choice

@@ -108,7 +108,12 @@ def read(
     """Read tracks of a file onto labels; a folder of the Cell Tracking Challenge brings labels of its own."""
     from ..io.track_reading import challenge_masks, read_tracks
     from ..session.track_placing import place_tracks
+    from ..session.tracking import tracking_files
 
+    if path.suffix.lower() in (".tif", ".tiff", ".zarr"):
+        table = next((f for f in tracking_files(path) if f.suffix == ".csv" and f.exists()), None)
+        todo = f"open {table.name} beside it" if table else "open it in napari, choose it as Labels, and press Track"
+        raise InputError(f"{path.name} holds labels, not tracks: {todo}.")
     say(f"reading {path.name} …")
     tracks = read_tracks(path)
     if labels is None and (path.suffix.lower() == ".geff" or not path.is_dir()):

@@ -123,6 +123,11 @@ def plan_run(
     )  # fmt: skip
     skipped = {*locked, *split.annotations, *split.unused}
     run = run.limited(lambda p: p not in skipped and (settings.where != "this" or p == current))
+    if not len(run) and len(stack) == 1:
+        raise InputError(
+            "there is nothing to paint: the image has one slice only, which is annotated or verified. Open another "
+            "image, and use the example there."
+        )
     if not len(run):
         raise InputError(
             "there is nothing to paint: the slices chosen are all examples or verified. Choose others, or unlock some."

@@ -129,13 +129,19 @@ class Project:
         return self.add_item(ExampleItem(example, name or title, self.source, position, index))
 
     def add_item(self, item: ExampleItem) -> int:
-        """Add an example, such as one of another image, and return its number.
+        """Add an example, such as one of another image, and return its number; one of the same plane is replaced.
 
         The first one tells whether labels are classes or objects, unless they are said to be names.
         """
+        position = item.position if item.source == self.source else None
+        for number, known in enumerate(self.examples.items):
+            same = (known.source, known.position) == (item.source, item.position)
+            if same and np.array_equal(known.example.image, item.example.image):
+                self._set_examples(self.examples.replaced(number, replace(item, name=known.name)), position)
+                return number
         if not self.examples.items and not self.settings.names:
             self.settings = replace(self.settings, kind=guess_kind([item.example.labels]))
-        self._set_examples(self.examples.added(item), item.position if item.source == self.source else None)
+        self._set_examples(self.examples.added(item), position)
         return len(self.examples) - 1
 
     def refresh_example(self, position: int) -> bool:
