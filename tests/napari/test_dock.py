@@ -1116,6 +1116,30 @@ def test_keys_do_what_they_say_and_none_is_naparis(desk, viewer, qtbot):
     assert desk.reviewing.verified == {1}
 
 
+def test_what_can_do_nothing_is_disabled_and_says_what_is_lacking(desk, viewer, qtbot):
+    review = desk.review
+    buttons = {made.text(): made for made in (review.next_unsure, review.go_on, review.undo, review.redo)}
+
+    def enabled():
+        return {text for text, made in buttons.items() if made.isEnabled()}
+
+    assert desk.examples.add.isEnabled()
+    assert enabled() == set()
+    assert "Run the model first." in review.next_unsure.toolTip()
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    assert enabled() == {"Next unsure slice", "Use and continue", "Undo"}
+    assert "Run the model first." not in review.next_unsure.toolTip()
+    desk.reviewing.undo("run")
+    assert enabled() == {"Redo"}
+    desk.reviewing.redo("slice")
+    assert enabled() == set(buttons)
+    viewer.layers.clear()
+    assert enabled() == set()
+    assert not desk.examples.add.isEnabled()
+    assert "Open an image first." in desk.examples.add.toolTip()
+
+
 def test_everything_has_a_tooltip(desk):
     kinds = (QAbstractButton, QComboBox, QSpinBox, QDoubleSpinBox)
     made_by_qt = (QComboBox, QScrollArea)

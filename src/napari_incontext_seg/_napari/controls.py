@@ -7,6 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QComboBox,
     QHBoxLayout,
     QLabel,
@@ -30,11 +31,18 @@ def button(text: str, tooltip: str, on_click: Callable[[], Any], *, primary: boo
     return made
 
 
+def allow(made: QAbstractButton, allowed: bool, lacking: str) -> None:
+    """Enable a button; where it is not, the tooltip says what is lacking."""
+    words = made.property("words") or made.toolTip()
+    made.setProperty("words", words)
+    made.setEnabled(allowed)
+    made.setToolTip(words if allowed else f"{words}\n{lacking}")
+
+
 def menu_button(text: str, tooltip: str, fill: Callable[[QMenu], None]) -> QPushButton:
     """A button that opens a menu, filled anew each time."""
     made = QPushButton(text)
     made.setToolTip(tooltip)
-    made.setProperty("menu", True)
     menu = QMenu(made)
     menu.setToolTipsVisible(True)
 

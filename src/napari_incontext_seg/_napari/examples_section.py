@@ -11,7 +11,7 @@ from ..core.example_set import SUFFIX, ExampleItem
 from .asking import may_replace
 from .classes_dialog import ClassesDialog
 from .collecting import Collecting
-from .controls import button, menu_button
+from .controls import allow, button, menu_button
 from .section import Section
 from .theme import Colors
 from .thumbnail import count_objects, thumbnail
@@ -56,6 +56,7 @@ class ExamplesSection(Section):
     def refresh(self) -> None:
         """Show the examples as they are now."""
         examples = self._collecting.examples
+        allow(self.add, self._collecting.bench.view is not None, "Open an image first.")
         self.list.show_rows([self._row(item) for item in examples.items])
         used = sum(item.used for item in examples.items)
         self.summarize(f"{used} of {len(examples.items)} used" if examples.items else "none yet")

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication, QCheckBox, QDoubleSpinBox, QFileDialog,
 from ..core.example_set import SUFFIX
 from .asking import may_replace
 from .confidence_curve import ConfidenceCurve
-from .controls import Fold, button, choice, menu_button, quiet, row
+from .controls import Fold, allow, button, choice, menu_button, quiet, row
 from .keeping import Keeping, labels_file
 from .reviewing import Reviewing
 from .section import Section
@@ -87,7 +87,12 @@ class ReviewSection(Section):
         self.curve.update()
 
     def refresh(self) -> None:
-        """Show the review as it is now, soon."""
+        """Show the review as it is now: the buttons at once, the curve soon."""
+        review, project = self._reviewing, self._reviewing.bench.project
+        for made in (self.next_unsure, self.go_on):
+            allow(made, bool(review.confidence), "Run the model first.")
+        allow(self.undo, project is not None and project.journal.can_undo, "The model has written nothing yet.")
+        allow(self.redo, project is not None and project.journal.can_redo, "Nothing was undone.")
         if not self._timer.isActive():
             self._timer.start()
 

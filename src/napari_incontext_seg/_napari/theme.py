@@ -57,7 +57,6 @@ def style_sheet(colors: Colors) -> str:
         background-color: transparent; border: none; font-weight: 600; text-align: left; padding: 2px 0px;
     }}
     QPushButton[narrow="true"] {{ padding: 4px 2px; min-width: 0px; }}
-    QPushButton[menu="true"]::menu-indicator {{ image: none; width: 0px; }}
     QToolButton[fold="true"] {{
         background-color: transparent; border: none; color: {colors.muted.name()}; padding: 0px;
     }}
