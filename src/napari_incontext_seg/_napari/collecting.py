@@ -72,7 +72,8 @@ class Collecting(QObject):
     def _painted_elsewhere(self) -> str:
         """That another labels layer is selected: perhaps it was painted in; nothing if there is none."""
         bench = self.bench
-        used, active = bench.planes and bench.planes.layer, bench.viewer.layers.selection.active
+        used = bench.planes.layer if bench.planes is not None else None
+        active = bench.viewer.layers.selection.active
         if used is None or active is used or not isinstance(active, Labels):
             return ""
         return f" The dock uses {used.name}, the active layer is {active.name}."
