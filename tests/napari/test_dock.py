@@ -130,6 +130,57 @@ def test_hidden_labels_are_not_taken_if_there_are_others(viewer, qtbot):
     assert dock_on(viewer, qtbot).layers.labels.currentText() == "mine"
 
 
+def choose(box, name):
+    """Choose an entry of a list, as a person does."""
+    box.setCurrentIndex(box.findText(name))
+    box.activated.emit(box.currentIndex())
+
+
+def test_labels_that_were_worked_on_are_not_taken_for_another_image(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    labels = desk.bench.planes.layer
+    done = labels.data.copy()
+    labels.name = "renamed"
+    second = viewer.add_image(np.roll(blobs(), 5, axis=1), name="second")
+    assert desk.collecting.other_images() == []  # second has no labels yet
+    choose(desk.layers.image, "second")
+    assert desk.bench.planes is None
+    assert desk.layers.labels.currentText() == "none yet: press New"
+    desk.layers.new.click()
+    assert desk.bench.planes.layer.name == "second labels"
+    choose(desk.layers.labels, "renamed")  # by hand they can be chosen
+    assert desk.bench.planes.layer is labels
+    desk.collecting.add_slice()
+    choose(desk.layers.image, "blobs")
+    assert desk.bench.planes.layer is labels
+    choose(desk.layers.image, "second")
+    assert desk.bench.planes.layer.name == "second labels"
+    viewer.layers.remove(second)
+    choose(desk.layers.image, "blobs")
+    np.testing.assert_array_equal(labels.data, done)
+
+
+def test_when_an_image_is_removed_its_labels_are_not_taken_for_the_next(desk, viewer):
+    desk.collecting.add_slice()
+    viewer.add_image(np.roll(blobs(), 5, axis=1), name="second")
+    viewer.layers.remove("blobs")
+    assert desk.layers.image.currentText() == "second"
+    assert desk.bench.planes is None
+
+
+def test_of_several_images_and_labels_of_one_shape_none_is_guessed(viewer, qtbot):
+    for name in ("first", "second"):
+        viewer.add_image(blobs(), name=name)
+        viewer.add_labels(np.ones(SHAPE, np.uint8), name=f"{name} labels")
+    dock = dock_on(viewer, qtbot)
+    assert dock.bench.planes is None
+    assert dock.layers.labels.count() == 3
+    choose(dock.layers.labels, "second labels")
+    assert dock.bench.planes.layer.name == "second labels"
+    assert dock.layers.labels.count() == 2
+
+
 def test_new_labels_lie_where_the_image_does(viewer, qtbot):
     image = viewer.add_image(blobs(), name="blobs", scale=(2, 0.5, 0.5), translate=(5, 6, 7), units=("um",) * 3)
     dock = dock_on(viewer, qtbot)

@@ -81,13 +81,17 @@ class Collecting(QObject):
     def other_images(self) -> list[Image]:
         """Open images, other than the one that is worked on, that have labels."""
         own = self.bench.view.layer if self.bench.view is not None else None
-        return [image for image in self.bench.images() if image is not own and self.bench.fitting_labels(image)]
+        return [image for image in self.bench.images() if image is not own and self._labels_of(image) is not None]
 
     def add_from(self, image: Image) -> None:
         """Make the slice of another open image, where the viewer stands, an example."""
         with told("adding a slice of another image"):
-            view = self.bench.view_of(image)
-            self._add_plane_of(view, self.bench.fitting_labels(image)[0])
+            self._add_plane_of(self.bench.view_of(image), self._labels_of(image))
+
+    def _labels_of(self, image: Image) -> Labels | None:
+        """The labels of another open image: not those that are worked on."""
+        labels = self.bench.usual_labels(image)
+        return None if self.bench.planes is not None and labels is self.bench.planes.layer else labels
 
     def _add_plane_of(self, view: ImageView, labels: object) -> None:
         """Add the displayed plane of a view that is not the project's."""

@@ -80,10 +80,10 @@ class LayerChoice(QWidget):
         bench.close_replaced()
         images = bench.images()
         if image not in images:
-            image = images[-1] if images else None
+            image, labels = images[-1] if images else None, None
         fitting = bench.fitting_labels(image) if image is not None else []
         if labels not in fitting:
-            labels = fitting[0] if fitting else None
+            labels = bench.usual_labels(image) if image is not None else None
         _fill(self.image, images, image, "open an image first")
         _fill(self.labels, fitting, labels, "none yet: press New" if image is not None else "")
         self.new.setEnabled(image is not None)
@@ -123,6 +123,7 @@ class LayerChoice(QWidget):
 
     def _on_labels(self) -> None:
         self._bench.open(self.image.currentData(), self.labels.currentData())
+        self.refresh()
 
 
 def _numbers(text: str) -> tuple[int, ...] | None:
@@ -134,12 +135,12 @@ def _numbers(text: str) -> tuple[int, ...] | None:
 
 
 def _fill(box: QComboBox, layers: list[Any], chosen: Any, nothing: str) -> None:
-    """Offer layers by name, which tooltips show whole; ``nothing`` is what to read when there is none."""
+    """Offer layers by name, which tooltips show whole; ``nothing`` is what to read while none is chosen."""
     box.clear()
     for number, layer in enumerate(layers):
         box.addItem(layer.name, layer)
         box.setItemData(number, layer.name, Qt.ItemDataRole.ToolTipRole)
-    if not layers:
-        box.addItem(nothing, None)
+    if chosen not in layers:
+        box.insertItem(0, nothing, None)
     box.setEnabled(bool(layers))
     box.setCurrentIndex(layers.index(chosen) if chosen in layers else 0)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..core.types import Predictor
     from ..infer.key import Key
 
+_OF = "incontext image"  # in a labels layer's metadata: the image that it was first worked on with
 _SETTLE = 300  # ms after the last brush stroke, when an example is brought up to date
 
 
@@ -99,6 +100,21 @@ class Workbench(QObject):
             ]  # fmt: skip
             return sorted(found, key=lambda layer: not layer.visible)
         return []
+
+    def usual_labels(self, image: Image) -> Labels | None:
+        """The labels layer to work on with an image unless a person chooses another; None if that is in doubt.
+
+        A layer that was worked on with another image holds the labels of that one, and is never taken.
+        """
+        fitting = self.fitting_labels(image)
+        for layer in fitting:
+            if layer.metadata.get(_OF) == str(image.unique_id):
+                return layer
+        fresh = [layer for layer in fitting if _OF not in layer.metadata]
+        fresh = [layer for layer in fresh if layer.visible] or fresh
+        if len(fresh) > 1 and any(fresh[0] in self.fitting_labels(i) for i in self.images() if i is not image):
+            return None  # whose they are only a person knows
+        return fresh[0] if fresh else None
 
     def view_of(self, image: Image) -> ImageView:
         """An image layer along the axes on display, with the names and channels that a person chose for it."""
@@ -188,7 +204,7 @@ class Workbench(QObject):
 
     def make_labels(self, image: Image) -> Labels:
         """Make an empty labels layer that lies where an image does, ready to paint in."""
-        labels = self.viewer.add_labels(**labels_for(self.view_of(image)))
+        labels = self.viewer.add_labels(**labels_for(self.view_of(image)), metadata={_OF: str(image.unique_id)})
         labels.mode = "paint"
         return labels
 
@@ -317,6 +333,7 @@ class Workbench(QObject):
     def _on_paint(self, event: Any) -> None:
         if self.project is None or self.planes is None:
             return
+        self._note_use()
         masks = self.planes.painted(event.value)
         self._strokes.add(event.value, {p: mask & ~self.project.touched[p] for p, mask in masks.items()})
         for position, mask in masks.items():
@@ -358,7 +375,13 @@ class Workbench(QObject):
     def _on_moved(self, _: Any = None) -> None:
         self.moved.emit()
 
+    def _note_use(self) -> None:
+        """Remember, on the labels layer, which image it belongs to: for others it is not taken by itself."""
+        if self.view is not None and self.planes is not None:
+            self.planes.layer.metadata.setdefault(_OF, str(self.view.layer.unique_id))
+
     def _on_change(self, topic: str, position: int | None) -> None:
+        self._note_use()
         self.changed.emit(topic, -1 if position is None else position)
 
 
