@@ -1054,6 +1054,44 @@ def test_examples_that_were_made_before_a_session_is_restored_in_a_new_layer_go_
     assert desk.reviewing.annotated == {4, 6}
 
 
+def test_work_that_was_left_goes_on_when_its_layers_are_chosen_again(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot, quality="fast")
+    viewer.dims.set_current_step(0, 2)
+    desk.reviewing.verify()
+    labels, settings = desk.bench.planes.layer, desk.bench.project.settings
+    folder, done = desk.bench.project.autosave.folder, labels.data.copy()
+    other = viewer.add_labels(np.zeros(SHAPE, np.uint8), name="other")
+    choose(desk.layers.labels, "other")
+    assert desk.reviewing.verified == set()
+    other.data[6] = 1
+    desk.bench.go_to(6)
+    desk.collecting.add_slice()
+    choose(desk.layers.labels, "blobs labels")
+    assert desk.reviewing.verified == {2}
+    assert desk.reviewing.annotated == {4}
+    assert len(desk.reviewing.confidence) == 8
+    assert desk.restore.isHidden()
+    assert desk.propagate.settings() == settings
+    assert desk.bench.project.autosave.folder == folder
+    np.testing.assert_array_equal(labels.data, done)
+    choose(desk.layers.labels, "other")
+    assert desk.reviewing.annotated == {6}
+
+
+def test_work_that_was_left_does_not_go_on_by_itself_if_its_labels_have_changed(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    labels = desk.bench.planes.layer
+    viewer.add_labels(np.zeros(SHAPE, np.uint8), name="other")
+    choose(desk.layers.labels, "other")
+    labels.data[7] = 0
+    choose(desk.layers.labels, "blobs labels")
+    assert desk.reviewing.annotated == set()
+    assert not labels.data[7].any()
+    assert not desk.restore.isHidden()
+
+
 def test_two_viewers_on_one_image_save_in_folders_of_their_own(desk, make_napari_viewer, viewer, qtbot):
     desk.collecting.add_slice()
     other = make_napari_viewer()

@@ -177,6 +177,9 @@ class InContextDock(LeavingDock):
             section.setEnabled(self.bench.project is not None)
         if not self.bench.job.running:
             self.propagate.say("")  # it was about other layers
+        settings = self.keeping.go_on()
+        if settings is not None:
+            self.propagate.show_settings(settings)
         self.restore.propose(self.keeping.offer())
         self.empty.propose(None)
         self._propose_to_align()

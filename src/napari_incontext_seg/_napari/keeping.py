@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from ..io.paths import stem
 from ..io.storing import check_apart
 from ..session.autosave import Autosave, autosave_folder
 from ..session.project import Project
-from ..session.saved import SavedSession, find_session
+from ..session.saved import SavedSession, find_session, load_session
 from ..session.settings import RunSettings
 from .job import Job
 from .layers import LayerPlanes, native_view
@@ -104,6 +105,18 @@ class Keeping(QObject):
             bench.changed.emit("confidence", -1)
             tell(f"Restored: {_contents(saved)}{elsewhere}.")
             return saved.settings
+        return None
+
+    def go_on(self) -> RunSettings | None:
+        """Bring work back that was left in this viewer, if its labels are as they were; returns its settings."""
+        project, bench = self.bench.project, self.bench
+        if project is None or bench.view is None or bench.planes is None or bench.planes.layer not in bench.left:
+            return None
+        with suppress(InContextError):  # the session is gone, or about another image
+            left = load_session(bench.left[bench.planes.layer], bench.view.stack)
+            if left.agrees(project):
+                self.saved = left
+                return self.restore()
         return None
 
     def _go_on_in_new_labels(self, image: Image, examples: ExampleSet) -> Project:

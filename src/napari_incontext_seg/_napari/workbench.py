@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -67,6 +68,7 @@ class Workbench(QObject):
         self.project: Project | None = None
         self.axes: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
         self.channels: WeakKeyDictionary[Image, tuple[int, ...] | None] = WeakKeyDictionary()
+        self.left: WeakKeyDictionary[Labels, Path] = WeakKeyDictionary()  # the session of work that was left
         self.learned: Key | None = None
         self._keys: list[Key] = []  # what the thread that runs now has learned
         self._at_end = _AtEnd()
@@ -173,6 +175,8 @@ class Workbench(QObject):
             with suppress(ValueError):
                 labels.mouse_drag_callbacks.remove(self._on_drag)
         if self.project is not None:
+            if self.planes is not None and self.project.autosave is not None:
+                self.left[self.planes.layer] = self.project.autosave.folder
             self.project.close()
         self.view = self.planes = self.project = self._at_end.project = None
 

@@ -126,6 +126,12 @@ class SavedSession:
             saved = self._each("labels", there)
             return {p for p, plane in saved if not np.array_equal(as_labels(project.labels.read(p)), plane)}
 
+    def agrees(self, project: Project) -> bool:
+        """Whether the labels of a project are those that were saved, in all slices that were saved whole."""
+        with storing(self.folder), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DegradedDataWarning)  # it is told when they are restored
+            return all(np.array_equal(as_labels(project.labels.read(p)), plane) for p, plane in self.planes())
+
     def _examples_for(self, project: Project) -> ExampleSet:
         """The examples that were saved, then those of the project; where both have a slice, the project's."""
         stack, annotated = project.stack, project.annotated
