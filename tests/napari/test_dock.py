@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 from fakes import ThresholdPredictor
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
@@ -1163,6 +1164,20 @@ def test_a_command_needs_an_image_that_is_a_file(desk, qtbot, notes, tmp_path):
     run(desk, qtbot)
     assert desk.keeping.command(tmp_path / "a.incontext") is None
     assert "save it" in str(notes)
+
+
+def test_the_axes_of_the_file_are_those_of_the_command(viewer, qtbot, tmp_path):
+    file = tmp_path / "hyper.tif"
+    tifffile.imwrite(file, np.stack([blobs(), blobs() // 2], axis=1), imagej=True, metadata={"axes": "ZCYX"})
+    viewer.open(str(file), plugin="napari")
+    dock = dock_on(viewer, qtbot)
+    assert dock.layers.axes.text() == "zcyx"
+    dock.layers.new.click()
+    dock.bench.planes.layer.data[4] = blobs()[4] > 100
+    dock.bench.go_to(4)
+    dock.collecting.add_slice()
+    run(dock, qtbot)
+    assert "--axes" not in dock.keeping.command(tmp_path / "a.incontext")
 
 
 def test_after_the_dock_is_closed_napari_paints_as_without_it(desk, viewer, qtbot, notes):

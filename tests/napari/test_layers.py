@@ -7,6 +7,7 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from napari_incontext_seg._napari.layers import LayerPlanes, align, fits, labels_for, lies_elsewhere, view_image
@@ -104,6 +105,18 @@ def test_axis_labels_say_what_axes_are(viewer):
     view = view_image(image, viewer.dims)
     assert view.stack.axes == "ctyx"
     assert view.stack.plane_axes == "t"
+
+
+@pytest.mark.parametrize(("axes", "planes"), [("ZCYX", "z"), ("TZYX", "tz"), ("TCYX", "t")])
+def test_a_file_says_what_axes_are(viewer, tmp_path, axes, planes):
+    file = tmp_path / "hyper.tif"
+    tifffile.imwrite(file, volume(4, 2, 5, 6), imagej=True, metadata={"axes": axes})
+    image = viewer.open(str(file), plugin="napari")[0]
+    view = view_image(image, viewer.dims)
+    assert view.stack.axes == axes.lower()
+    assert view.stack.plane_axes == planes
+    image.data = image.data[:3]  # no longer what the file holds
+    assert view_image(image, viewer.dims).stack.axes == "tzyx"
 
 
 def test_axes_can_be_named(viewer):

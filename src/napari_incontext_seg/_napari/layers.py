@@ -6,8 +6,12 @@ layer do not matter; the plane is spanned by whichever two axes the viewer shows
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +19,10 @@ from numpy.typing import NDArray
 
 from ..core.stack import Stack
 from ..core.units import unit_name
-from ..errors import InputError
+from ..errors import DegradedDataWarning, InContextError, InputError
+from ..io.ome_zarr import is_zarr
+from ..io.paths import TIFF_SUFFIXES
+from ..io.stacks import open_stack
 from .strokes import painted_indices
 
 if TYPE_CHECKING:
@@ -95,7 +102,7 @@ def view_image(layer: Image, dims: Dims, axes: str | None = None, channels: tupl
         The viewer's.
     axes
         What the layer's axes are, one letter each without colours (``tczyx``); guessed from its axis labels, else from
-        their number.
+        its file, else from their number.
     channels
         Those that are looked at, up to three; default: all if at most three, else the first three.
 
@@ -142,8 +149,8 @@ def _view(layer: Image, letters: str, channels: tuple[int, ...] | None = None) -
     return ImageView(layer, letters, stack)
 
 
-def _full(layer: Image) -> Any:
-    return layer.data[0] if layer.multiscale else layer.data
+def _full(layer: Layer) -> Any:
+    return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
 
 
 def native_view(layer: Image, axes: str | None = None) -> ImageView:
@@ -152,7 +159,7 @@ def native_view(layer: Image, axes: str | None = None) -> ImageView:
 
 
 def guess_letters(layer: Layer) -> str:
-    """A letter for each axis of a layer: its axis labels where they say something, else by their number."""
+    """A letter for each axis of a layer: its axis labels where they say something, else its file, else their number."""
     labels = [str(label).strip().lower() for label in layer.axis_labels]
     letters = [_NAMED.get(label, label) for label in labels]
     known = all(len(a) == 1 and a.isalpha() and a != "s" for a in letters) and len(set(letters)) == len(letters)
@@ -160,7 +167,27 @@ def guess_letters(layer: Layer) -> str:
         return "".join(letters)
     if layer.ndim not in _BY_NDIM:
         raise InputError(f"{layer.name} has {layer.ndim} axes; an image may have two to six.")
-    return _BY_NDIM[layer.ndim]
+    return _letters_of_file(layer) or _BY_NDIM[layer.ndim]
+
+
+def _letters_of_file(layer: Layer) -> str | None:
+    """What the file of a layer says its axes are; None where there is none, or its image is not the layer's."""
+    path = Path(str(layer.source.path or ""))
+    if layer.ndim < 3 or not path.exists() or not (path.suffix.lower() in TIFF_SUFFIXES or is_zarr(path)):
+        return None
+    axes = _axes_in(path, tuple(int(n) for n in _full(layer).shape), path.stat().st_mtime) or ""
+    letters = axes.removesuffix("s")
+    return letters if len(letters) == layer.ndim and letters.endswith("yx") and "s" not in letters else None
+
+
+@lru_cache(maxsize=64)
+def _axes_in(path: Path, shape: tuple[int, ...], _written: float) -> str | None:
+    """The axes of the image in a file; None if it cannot be read, or has another shape."""
+    with suppress(InContextError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegradedDataWarning)  # whoever opens the file is told
+        stack = open_stack(path)
+        return stack.axes if tuple(stack.data.shape) == shape else None
+    return None
 
 
 def displayed_axes(layer: Layer, dims: Dims) -> tuple[int, int]:
