@@ -546,6 +546,24 @@ def test_objects_get_numbers_of_their_own_and_that_is_said(desk, qtbot):
     assert predictor.contexts[0].kind == "instance"
 
 
+def test_few_labels_of_one_piece_each_are_said_to_be_taken_for_classes(desk, viewer, notes):
+    labels = desk.bench.planes.layer
+    labels.data[4, 20:22, 2:4], labels.data[5] = 1, labels.data[4]
+    desk.collecting.add_slice()
+    assert desk.propagate.kind.currentData() == "semantic"
+    assert desk.examples.list.item(0).data(Qt.ItemDataRole.UserRole) == "z 4 · 2 labels"
+    viewer.dims.set_current_step(0, 5)
+    desk.collecting.add_slice()
+    assert str(notes).count("If each number is one object, choose Objects") == 1
+
+
+def test_labels_of_which_a_person_said_that_they_are_objects_are_not_said_to_be_classes(desk, notes):
+    desk.bench.planes.layer.data[4, 20:22, 2:4] = 1
+    desk.propagate.kind.setCurrentIndex(desk.propagate.kind.findData("instance"))
+    desk.collecting.add_slice()
+    assert "taken for classes" not in str(notes)
+
+
 def test_each_slice_appears_when_it_is_done_and_progress_is_shown(desk, qtbot):
     desk.collecting.add_slice()
     slow = Slow()

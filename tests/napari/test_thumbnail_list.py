@@ -6,7 +6,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QPixmap
 
 from napari_incontext_seg._napari.theme import Colors
-from napari_incontext_seg._napari.thumbnail import count_objects, thumbnail
+from napari_incontext_seg._napari.thumbnail import thumbnail
 from napari_incontext_seg._napari.thumbnail_list import Row, ThumbnailList
 from napari_incontext_seg.core.types import Example
 
@@ -45,15 +45,6 @@ def test_a_thumbnail_shows_the_middle_of_a_wide_plane_in_colour_too(qtbot):
     image[:, 10:20, 2] = 1  # the middle is blue
     picture = thumbnail(Example(image, np.zeros((10, 30), np.uint32)), lambda i: RED, 20)
     assert color_at(picture, 10, 10) == (0, 0, 255)
-
-
-def test_objects_are_ids_or_pieces_of_classes():
-    labels = np.zeros((9, 9), np.uint32)
-    labels[0:2, 0:2] = labels[5:7, 5:7] = 1
-    labels[0:2, 6:8] = 2
-    example = Example(np.zeros((9, 9), np.float32), labels)
-    assert count_objects(example, "semantic") == 3
-    assert count_objects(example, "instance") == 2
 
 
 def test_a_tick_says_whether_an_example_is_used(rows, qtbot):

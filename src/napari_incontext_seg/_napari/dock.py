@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QMessageBox, QVBoxLayout, QWidget
 
 from ..core.example_set import ExampleSet
+from ..core.instances import one_piece_each
 from .collecting import Collecting
 from .examples_section import ExamplesSection
 from .keeping import Keeping
@@ -63,6 +64,7 @@ class InContextDock(LeavingDock):
         self._connect()
         self._bound: list[Any] = []
         self._reviewed = False
+        self._none_yet = True  # no example
         self._on_theme()
         bind_dock(self, self.actions_by_name())
         self.layers.refresh()
@@ -171,6 +173,7 @@ class InContextDock(LeavingDock):
 
     def _on_opened(self) -> None:
         self.propagate.show_stack(self.bench.view.stack if self.bench.view is not None else None)
+        self._none_yet = not self.collecting.examples.items
         self.examples.refresh()
         self.review.refresh()
         for section in (self.propagate, self.review):
@@ -226,6 +229,7 @@ class InContextDock(LeavingDock):
     def _on_changed(self, topic: str, position: int) -> None:
         if topic == "examples":
             self.examples.refresh()
+            self._tell_of_classes(position)
         if topic == "settings" and self.bench.project is not None:
             kind = self.bench.project.settings.kind
             if kind == "instance" and self.propagate.kind.currentData() != kind:
@@ -235,6 +239,14 @@ class InContextDock(LeavingDock):
             self._reviewed = True  # there is something to look at now; folded by hand, it stays so
             self.review.set_open(True)
         self.review.refresh()
+
+    def _tell_of_classes(self, position: int) -> None:
+        """A few labels of one piece each could be objects as well: say so, with the first slice that is added."""
+        items, first = self.collecting.examples.items, self._none_yet
+        self._none_yet = not items
+        classes = self.propagate.kind.currentData() == "semantic"
+        if first and position >= 0 and classes and one_piece_each([item.example.labels for item in items]):
+            tell("Labels are taken for classes. If each number is one object, choose Objects (see Paint, in step 2).")
 
     def _on_inserted(self, event: Any) -> None:
         """An example set was dropped on the viewer: perhaps it is meant for this work."""

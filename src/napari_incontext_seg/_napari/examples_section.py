@@ -8,13 +8,14 @@ from pathlib import Path
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QSizePolicy, QWidget
 
 from ..core.example_set import SUFFIX, ExampleItem
+from ..core.words import counted
 from .asking import may_replace
 from .classes_dialog import ClassesDialog
 from .collecting import Collecting
 from .controls import allow, button, menu_button
 from .section import Section
 from .theme import Colors
-from .thumbnail import count_objects, thumbnail
+from .thumbnail import thumbnail
 from .thumbnail_list import SIDE, Row, ThumbnailList
 
 _FILES = f"Example sets (*{SUFFIX})"
@@ -63,13 +64,12 @@ class ExamplesSection(Section):
 
     def _row(self, item: ExampleItem) -> Row:
         examples = self._collecting.examples
-        objects = count_objects(item.example, examples.kind)
         ids = [i for i in item.example.ids if i]
         where = self._collecting.where_from(item)
         names = ", ".join(examples.class_names.get(i, f"label {i}") for i in ids[:6])
         return Row(
             item.name,
-            f"{where} · {objects} {'object' if objects == 1 else 'objects'}",
+            f"{where} · {counted(len(ids), 'object' if examples.kind == 'instance' else 'label')}",
             thumbnail(item.example, self._collecting.color_of, SIDE * 2),
             item.used,
             f"{item.name}: {names}{' …' if len(ids) > 6 else ''}",

@@ -9,8 +9,7 @@ import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 
-from ..core.instances import connected_regions
-from ..core.types import Example, Kind
+from ..core.types import Example
 
 LARGEST = 512  # pixels a side that are looked at: a thumbnail of a large plane costs no more
 OPACITY = 0.6
@@ -43,10 +42,3 @@ def thumbnail(example: Example, color: Color, size: int) -> QPixmap:
     return QPixmap.fromImage(picture.copy()).scaled(  # the copy owns its pixels
         size, size, Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode.SmoothTransformation
     )
-
-
-def count_objects(example: Example, kind: Kind) -> int:
-    """How many objects an example shows: ids, or connected pieces where an id is a class."""
-    if kind == "instance":
-        return len([i for i in example.ids if i])
-    return int(connected_regions(example.labels, corners=True).max(initial=0))
