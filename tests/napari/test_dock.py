@@ -817,6 +817,16 @@ def test_labels_that_were_there_before_stay(desk, qtbot, notes):
     assert "kept" in str(notes)
 
 
+def test_strokes_that_the_dock_has_seen_are_not_called_labels_from_before(desk, qtbot, notes):
+    labels = desk.bench.planes.layer
+    labels.brush_size = 1
+    labels.paint((6, 1, 1), 8)
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    assert labels.data[6, 1, 1] == 8
+    assert "there before" not in str(notes)
+
+
 def test_slices_with_labels_from_before_are_painted_anew_as_the_dock_says(desk, qtbot, notes):
     old = desk.bench.planes.layer
     old.data[:4, :2] = 5
@@ -1196,6 +1206,23 @@ def test_the_axes_of_the_file_are_those_of_the_command(viewer, qtbot, tmp_path):
     dock.collecting.add_slice()
     run(dock, qtbot)
     assert "--axes" not in dock.keeping.command(tmp_path / "a.incontext")
+
+
+def test_a_command_does_not_repeat_what_was_painted_by_hand_and_that_is_said(viewer, qtbot, notes, tmp_path):
+    tifffile.imwrite(tmp_path / "blobs.tif", blobs(), photometric="minisblack")
+    viewer.open(str(tmp_path / "blobs.tif"), plugin="napari")
+    dock = dock_on(viewer, qtbot)
+    dock.layers.new.click()
+    labels = dock.bench.planes.layer
+    labels.data[4] = blobs()[4] > 100
+    dock.bench.go_to(4)
+    dock.collecting.add_slice()
+    run(dock, qtbot)
+    assert dock.keeping.command(tmp_path / "a.incontext")
+    assert "by hand" not in str(notes)
+    labels.paint((6, 1, 1), 1)
+    assert dock.keeping.command(tmp_path / "a.incontext")
+    assert "painted by hand in 1 slice is not in its result" in str(notes)
 
 
 def test_after_the_dock_is_closed_napari_paints_as_without_it(desk, viewer, qtbot, notes):

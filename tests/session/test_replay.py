@@ -103,6 +103,22 @@ def test_slices_that_were_verified_come_out_of_the_command_as_they_are(work: tup
     assert len(project.examples) == 4
 
 
+def test_what_a_person_painted_is_in_the_command_only_of_examples_and_verified_slices(
+    work: tuple[Path, Project],
+) -> None:
+    _, project = work
+    for position in (0, 1, 2):  # slice 0 is an example
+        project.note_hand_edit(position, np.ones((48, 40), bool))
+    assert project.not_repeated == []  # there is no run yet
+    project.verify(2)
+    project.start(load_predictor("guess"))
+    assert project.not_repeated == [1]
+    project.verify(1)
+    assert project.not_repeated == [1]  # the command is that of the run
+    project.start(load_predictor("guess"))
+    assert project.not_repeated == []
+
+
 def test_a_key_is_named_in_the_command(work: tuple[Path, Project]) -> None:
     folder, project = work
     project.settings = RunSettings(model="guess", kind="instance")

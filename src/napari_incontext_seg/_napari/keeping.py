@@ -198,7 +198,12 @@ class Keeping(QObject):
                 raise InputError("the image comes from no file that a command could name: save it, and open that.")
             out = Path(self.suggested_name("_labels.ome.tif"))
             words = project.command_line(image, Path(examples), out)
-            tell("The command is on the clipboard.")
+            lost = len(project.not_repeated)
+            by_hand = (
+                f" What you painted by hand in {counted(lost, 'slice')} is not in its result: verify what is right, "
+                "run again, and copy the command anew."
+            )
+            tell("The command is on the clipboard." + by_hand * bool(lost))
             return words
         return None
 

@@ -313,7 +313,7 @@ class Workbench(QObject):
         """Labels that neither the model nor a brush seen by this project made are a person's: they stay."""
         if position in project.confidence or position in project.locked or self.planes is None:
             return
-        found = self.planes.read(position) > 0
+        found = (self.planes.read(position) > 0) & ~project.touched[position]
         if not found.any():
             return
         project.note_hand_edit(position, found)

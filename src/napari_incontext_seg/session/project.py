@@ -295,6 +295,14 @@ class Project:
         save_examples(examples, repeated, overwrite=True)
         return words
 
+    @property
+    def not_repeated(self) -> list[int]:
+        """Slices that a person painted in, and that the command of the last run does not know as they are."""
+        run = self.last_run
+        if run is None:
+            return []
+        return [p for p in self.touched if p not in run.verified and run.examples.find(self.source, p) is None]
+
     def _next_run(self) -> int:
         self._runs += 1
         return self._runs
