@@ -177,7 +177,8 @@ def _letters_of_file(layer: Layer) -> str | None:
         return None
     axes = _axes_in(path, tuple(int(n) for n in _full(layer).shape), path.stat().st_mtime) or ""
     letters = axes.removesuffix("s")
-    return letters if len(letters) == layer.ndim and letters.endswith("yx") and "s" not in letters else None
+    said = not {"s", "i"} & set(letters)  # colours, or pages of which the file says nothing
+    return letters if len(letters) == layer.ndim and letters.endswith("yx") and said else None
 
 
 @lru_cache(maxsize=64)
