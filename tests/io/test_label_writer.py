@@ -102,6 +102,22 @@ def test_imagej_and_tifffile_understand_the_tiff(tmp_path: Path) -> None:
         assert (pixels["PhysicalSizeZ"], pixels["PhysicalSizeX"], pixels["PhysicalSizeXUnit"]) == (0.5, 0.2, "µm")
 
 
+@pytest.mark.parametrize(("axes", "largest"), [("yx", 9), ("iyx", 9), ("zyx", 2**20)])
+def test_the_pixel_size_of_a_plain_tiff_is_kept(tmp_path: Path, axes: str, largest: int) -> None:
+    image = np.zeros((2, 6, 7)[-len(axes) :], np.uint8)
+    tifffile.imwrite(tmp_path / "cm.tif", image, resolution=(40000, 20000), resolutionunit="CENTIMETER", metadata=None)
+    like = open_stack(tmp_path / "cm.tif", axes=axes)
+    out = write_all(tmp_path / "out.tif", like, planes(len(like), largest))[0]
+
+    assert open_labels(out).spacing == pytest.approx((0.5, 0.25))
+    with tifffile.TiffFile(out) as file:  # what Fiji reads: the unit of its own format, or the tags
+        count, length = file.pages[0].tags["XResolution"].value
+        if file.is_imagej:
+            assert (file.imagej_metadata["unit"], count / length) == ("micron", pytest.approx(4))
+        else:
+            assert (file.pages[0].tags["ResolutionUnit"].value, count / length) == (3, pytest.approx(40000))
+
+
 def test_provenance_stands_beside_the_tiff(tmp_path: Path) -> None:
     known = {"model": "guess", "digest": "abc", "settings": {"memory": np.int64(2), "out": Path("x")}}
     *_, record_path = write_all(tmp_path / "out.tif", stack(4, 6, 7), planes(), provenance=known)

@@ -101,10 +101,38 @@ def test_ome_spacing_units_and_time_come_back(tmp_path: Path) -> None:
     assert stack.units == ("minute", "micrometer", "micrometer", "nanometer")
 
 
-def test_resolution_without_a_unit_is_no_pixel_size(tmp_path: Path) -> None:
-    stack = open_stack(write(tmp_path, ramp(8, 9), resolution=(72, 72), resolutionunit="INCH"))
+@pytest.mark.parametrize(
+    ("unit", "resolution", "spacing"),
+    [
+        ("CENTIMETER", (40000, 20000), (0.5, 0.25)),
+        ("CENTIMETER", (200, 200), (50, 50)),
+        ("CENTIMETER", (1, 1), None),
+        ("INCH", (101600, 101600), (0.25, 0.25)),
+        ("INCH", (72, 72), None),
+        ("INCH", (600, 600), None),
+        ("INCH", (4, 4), None),  # pixels per micrometer, where no unit was given
+        ("NONE", (40000, 40000), None),
+    ],
+)
+def test_the_pixel_size_of_a_plain_tiff_is_in_its_tags(
+    tmp_path: Path, unit: str, resolution: tuple[int, int], spacing: tuple[float, float] | None
+) -> None:
+    options = {"resolution": resolution, "resolutionunit": unit, "metadata": None}
+    stack = open_stack(write(tmp_path, ramp(8, 9), **options))
+    assert stack.spacing == (spacing and pytest.approx(spacing))
+    assert set(stack.units) == {"micrometer" if spacing else ""}
 
-    assert stack.spacing is None
+    write(tmp_path, ramp(8, 9), "image2.tif", **options)
+    assert open_stack(tmp_path).spacing == stack.spacing
+
+
+def test_what_imagej_or_tifffile_say_of_the_unit_is_heeded(tmp_path: Path) -> None:
+    metadata = {"unit": "um"}
+    options = {"resolution": (4, 4), "metadata": metadata}
+    ours = open_stack(write(tmp_path, ramp(8, 9), imagej=True, resolutionunit="CENTIMETER", **options))
+    assert ours.spacing == (0.25, 0.25)
+    plain = open_stack(write(tmp_path, ramp(8, 9), **options))  # tifffile then says INCH
+    assert plain.spacing == (0.25, 0.25)
 
 
 def test_axes_can_be_named_by_the_user(tmp_path: Path) -> None:

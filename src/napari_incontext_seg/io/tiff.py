@@ -28,6 +28,8 @@ from .paths import stem
 _CLASSIC_LIMIT = 2**32 - 2**25  # bytes; what tifffile, too, keeps below for a file with 32-bit offsets
 _UNNAMED = {1: "z", 2: "tz", 3: "tcz"}  # what axes that nobody named are taken for, by their number
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
+_INCH, _CENTIMETER = 2, 3  # what the tag ResolutionUnit says
+_MOST_PRINTED = 1200  # dots per inch: up to here a density is that of a screen or printer, and no pixel size
 
 
 class _Owner:
@@ -245,10 +247,17 @@ def _ome_steps(text: str, number: int) -> dict[str, tuple[float, str]]:
 def _imagej_steps(metadata: Mapping[str, Any], page: Any) -> dict[str, tuple[float, str]]:
     steps = {}
     unit = unit_name(metadata.get("unit"))
+    tagged = page.tags.valueof("ResolutionUnit", default=_INCH)
     for axis, tag in (("x", "XResolution"), ("y", "YResolution")):
-        count, length = page.tags[tag].value if unit and tag in page.tags else (0, 0)
-        if count and length:
+        count, length = page.tags.valueof(tag, default=(0, 0))
+        if not count or not length:
+            continue
+        if tagged == _CENTIMETER and count != length and not (unit and "ImageJ" in metadata):
+            steps[axis] = (convert(length, "centimeter", unit or "micrometer") / count, unit or "micrometer")
+        elif unit:  # ImageJ's counts in it, whatever the tag says
             steps[axis] = (length / count, unit)
+        elif tagged == _INCH and count / length > _MOST_PRINTED:
+            steps[axis] = (convert(2.54 * length, "centimeter", "micrometer") / count, "micrometer")
     if unit and float(metadata.get("spacing", 0)):
         steps["z"] = (abs(float(metadata["spacing"])), unit)
     interval = float(metadata.get("finterval", 0)) or (1 / float(metadata["fps"]) if metadata.get("fps") else 0)
@@ -271,6 +280,7 @@ def write_tiff(
     steps = {a: (like.scale[like.axes.index(a)], like.units[like.axes.index(a)]) for a in axes}
     big = prod(shape) * dtype.itemsize >= _CLASSIC_LIMIT
     options: dict[str, Any] = {"bigtiff": big}
+    counted_in = "centimeter"  # what other programs than ImageJ read
     if path.name.lower().endswith((".ome.tif", ".ome.tiff")):
         options |= {"ome": True, "metadata": _ome_metadata(axes, steps, provenance)}
     else:
@@ -278,9 +288,10 @@ def write_tiff(
         imagej = not big and not thin and dtype.name in _IMAGEJ_DTYPES and axes in ("yx", "zyx", "tyx", "tzyx")
         note = {"Info": json.dumps(provenance, indent=1)} if imagej else {"provenance": dict(provenance)}
         options |= {"imagej": imagej, "metadata": {**_imagej_metadata(axes, steps), **note}}
+        counted_in = steps["x"][1] if imagej else counted_in
     if like.spacing is not None:
-        y, x = (convert(abs(steps[a][0]), steps[a][1], steps["x"][1]) for a in "yx")  # in one unit, that of x
-        options |= {"resolution": (1 / x, 1 / y), "resolutionunit": "NONE"}
+        y, x = (convert(abs(steps[a][0]), steps[a][1], counted_in) for a in "yx")
+        options |= {"resolution": (1 / x, 1 / y), "resolutionunit": "NONE" if options.get("imagej") else "CENTIMETER"}
     data = np.stack(list(planes)).reshape(shape) if shape[-1] == 1 else planes  # tifffile makes one page of all these
     tifffile.imwrite(
         path, data, shape=shape, dtype=dtype, photometric="minisblack", compression="zlib",
