@@ -139,6 +139,8 @@ def test_provenance_stands_beside_the_tiff(tmp_path: Path) -> None:
         ("uint16", 3, "uint16"),
         ("int16", 3, "uint16"),
         ("uint32", 3, "uint32"),
+        ("int32", 3, "uint8"),  # scipy.ndimage.label
+        ("int32", 70000, "uint32"),
         ("int64", 3, "uint8"),
         ("float32", 70000, "uint32"),
     ],

@@ -335,9 +335,9 @@ def recorded_provenance(path: Path) -> dict[str, Any] | None:
 def smallest_dtype(given: Any, largest: int) -> np.dtype[Any]:
     """The smallest of uint8, uint16, uint32 that holds ``largest`` and is no narrower than the integers ``given``.
 
-    64-bit integers and floats are what programs make of labels by default, and ask for nothing.
+    int32, 64-bit integers and floats are what programs make of labels by default, and ask for nothing.
     """
     needed = np.min_scalar_type(largest)
-    if given is not None and np.dtype(given).kind in "ui" and np.dtype(given).itemsize <= 4:
+    if given is not None and np.dtype(given).name in ("int8", "uint8", "int16", "uint16", "uint32"):
         needed = np.promote_types(needed, f"u{np.dtype(given).itemsize}")
     return np.dtype(needed)
