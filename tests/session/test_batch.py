@@ -105,6 +105,21 @@ def test_earlier_results_are_refused_skipped_or_replaced(data):
     assert [outcome.status for outcome in run(data, earlier="replace").outcomes[:3]] == ["done"] * 3
 
 
+def test_the_summary_keeps_what_earlier_batches_have_made_of_other_files(data):
+    first = run(data)
+    (data / "out" / "one" / "b.tif").unlink()
+    report = run_batch([data / "data" / "*" / "a.tif"], data / "out", plan(data, earlier="skip"))
+    assert [outcome.status for outcome in report.outcomes] == ["skipped", "skipped"]
+    run_batch([data / "data" / "t*" / "a.tif"], data / "out", plan(data, earlier="replace"))
+    files = json.loads((data / "out" / "summary.json").read_text())["files"]
+    assert [(f["image"], f["status"]) for f in files] == [
+        (str(data / "data" / "two" / "a.tif"), "done"),
+        (str(data / "data" / "one" / "a.tif"), "skipped"),
+    ]
+    assert [f["confidence"] for f in files] == [first.outcomes[k].confidence for k in (2, 0)]
+    assert len((data / "out" / "summary.csv").read_text().splitlines()) == 3
+
+
 def test_what_was_made_in_another_way_is_not_taken_for_finished(data):
     run(data)
     outcome = run(data, earlier="skip", memory=2).outcomes[0]

@@ -133,7 +133,8 @@ def run_batch(
     inputs
         Files, folders, patterns: see `io.image_search.outputs_for`.
     out
-        Folder for the results, and for ``summary.csv`` and ``summary.json``; made when missing.
+        Folder for the results, and for ``summary.csv`` and ``summary.json``, which keep what earlier batches have made
+        of other files; made when missing.
     plan
         How each is painted.
     workers
@@ -167,7 +168,9 @@ def run_batch(
         ordered = [outcomes[image] for image in jobs if image in outcomes]
         report = BatchReport(out, ordered, time.perf_counter() - started)
         if ordered:
-            report.write()
+            named = {name for outcome in ordered for name in (outcome.image, outcome.out)}
+            others = [o for o in before.values() if not {o.image, o.out} & named and Path(o.out).exists()]
+            replace(report, outcomes=[*ordered, *others]).write()
     return report
 
 

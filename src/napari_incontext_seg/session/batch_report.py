@@ -122,6 +122,7 @@ def earlier_outcomes(out: Path) -> dict[str, Outcome]:
     """Image -> what came of it in an earlier batch with this output folder; nothing where that cannot be read."""
     try:
         listed = [Outcome(**facts) for facts in json.loads(read_plain(summary_files(out)[1]))["files"]]
-        return {o.image: o for o in listed if isinstance(o.least_confidence, (float, NoneType))}
+        known = [o for o in listed if isinstance(o.image, str) and isinstance(o.out, str)]
+        return {o.image: o for o in known if isinstance(o.least_confidence, (float, NoneType))}
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
