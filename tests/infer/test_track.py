@@ -97,6 +97,14 @@ def test_masks_are_linked_without_a_model() -> None:
     assert track_labels(stack_from_array(stacked, "zyx")).tracks.ids == (1, 2)
 
 
+def test_python_shows_what_was_found_in_a_line() -> None:
+    tracking = track_labels(stack_from_array(np.ones((2, 4, 4), np.uint8), "tyx"))
+    assert repr(tracking.linking) == "<Linking of 1 track in 2 frames, 2 objects>"
+    assert repr(tracking) == f"<Tracking of <Stack tyx 2 x 4 x 4 uint8>: {tracking.linking!r}>"
+    empty = track_labels(stack_from_array(np.zeros((1, 4, 4), np.uint8), "tyx"))
+    assert repr(empty.linking) == "<Linking of 0 tracks in 1 frame, 0 objects>"
+
+
 def test_confidence_is_that_of_painting_and_of_the_link() -> None:
     class Doubtful(ThresholdPredictor):
         def bind(self, context):

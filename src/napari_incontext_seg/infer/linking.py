@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from ..core.objects import Objects, measure_objects, numbered
 from ..core.tracks import Tracks
+from ..core.words import counted
 from ..errors import InputError
 from .assignment import assign
 from .identity import Confirmed, Identities
@@ -54,6 +55,11 @@ class Linking:
     parents: Mapping[int, tuple[int, ...]]
     drift: Vectors
     motion: Motion | None
+
+    def __repr__(self) -> str:
+        tracks, frames = len(np.unique(np.concatenate((*self.tracks, [])))), len(self.objects)
+        objects = sum(len(found) for found in self.objects)
+        return f"<Linking of {counted(tracks, 'track')} in {counted(frames, 'frame')}, {counted(objects, 'object')}>"
 
     def apply(self, labels: Any, frame: int) -> NDArray[np.uint32]:
         """Return the labels of a frame, their ids replaced by track ids.

@@ -52,6 +52,9 @@ class Tracking:
     _confidence: Callable[[int], NDArray[np.float32]] | None = None
     _kept: Any = field(default=None, repr=False)  # the folder on disk, which goes with this object
 
+    def __repr__(self) -> str:
+        return f"<Tracking of {self.stack!r}: {self.linking!r}>"
+
     def __len__(self) -> int:
         return len(self.stack)
 
