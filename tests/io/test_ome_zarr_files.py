@@ -88,6 +88,20 @@ def test_damaged_and_other_zarr_is_refused(image: Path, tmp_path: Path) -> None:
         stack.read(0)
 
 
+def test_metadata_that_are_not_valid_are_told_in_plain_words(image: Path) -> None:
+    group = zarr.open_group(image, mode="a")
+    attributes = dict(group.attrs)
+    axes = attributes.get("ome", attributes)["multiscales"][0]["axes"]
+    axes[1], axes[2] = axes[2], axes[1]
+    group.attrs.update(attributes)
+    with pytest.raises(FileError, match=r"multiscales.0.axes: Axes are not in the required order") as told:
+        open_stack(image)
+    assert "pydantic" not in str(told.value)
+    assert "input_value" not in str(told.value)
+    inside = str(told.value).split("such as ")[1].split(",")[0]
+    assert open_stack(inside, axes="tzcyx").axes == "tzcyx"
+
+
 def test_labels_written_are_what_ome_zarr_py_and_we_read(image: Path, tmp_path: Path) -> None:
     like, out = open_stack(image), tmp_path / "out.zarr"
     labels = (IMAGE[:, 0] * 7).astype(np.uint32).reshape(-1, 8, 9)

@@ -131,8 +131,21 @@ def _metadata(group: zarr.Group, path: Path) -> v04.Image | v05.Image:
         if "ome" in group.attrs:
             return yaozarrs.validate_ome_object(attributes, v05.Image)
         return yaozarrs.validate_ome_object(attributes, v04.Image)
-    except ValueError as error:  # pydantic's
-        raise FileError(f"{path} is not valid OME-Zarr 0.4 or 0.5: {error}") from error
+    except ValueError as error:
+        inside = path / next(group.array_keys(), "0")
+        raise FileError(
+            f"{path} is not valid OME-Zarr 0.4 or 0.5: {_fault(error)}. Write it anew with valid metadata; or open an "
+            f"array inside it, such as {inside}, and say what its axes are (--axes)."
+        ) from error
+
+
+def _fault(error: ValueError) -> str:
+    """The first thing that pydantic found wrong, without what it adds for programmers."""
+    if not hasattr(error, "errors"):
+        return str(error).rstrip(".")
+    fault = error.errors()[0]
+    where, what = ".".join(map(str, fault["loc"])), str(fault["msg"]).removeprefix("Value error, ").rstrip(".")
+    return f"{where}: {what}" if where else what
 
 
 def _axis(axis: Any) -> tuple[str, str]:
