@@ -269,7 +269,9 @@ def test_resume_begins_goes_on_and_says_when_all_is_done(job, capsys, monkeypatc
     assert painted == [0, 1, 2, 3, 4]
     assert "5 slices (1 annotated)" in capsys.readouterr().out
     assert run(job, *quick) == 0
-    assert "is finished already: there is nothing to resume" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "is finished already: there is nothing to resume" in told.out
+    assert told.err.strip() == ""  # no empty bar
     assert run(job, *quick, "--memory", "2") == 1
     assert "made by another run: memory was 0, and is 2" in capsys.readouterr().err
     monkeypatch.undo()

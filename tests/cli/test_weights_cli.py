@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from napari_incontext_seg.cli.weights import app
+from napari_incontext_seg.cli.weights import app, fetch
 from napari_incontext_seg.errors import DownloadError, FileError, ModelError
 from napari_incontext_seg.model.weights import path
 
@@ -68,3 +68,9 @@ def test_mistakes(tmp_path: Path) -> None:
     for command in ("path", "verify", "fetch"):
         with pytest.raises(ModelError, match="painter-vit-large"):
             run(command, "paintr")
+
+
+def test_no_bar_is_drawn_for_what_cannot_be_fetched(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ModelError):
+        fetch("paintr", None)
+    assert capsys.readouterr().err.strip() == ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import InContextError, ModelError
+from .progress import hidden_if_unused
 
 if TYPE_CHECKING:
     from ..model.download import Progress
@@ -112,4 +113,5 @@ def _progress(name: str) -> Iterator[Progress]:
     columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        with hidden_if_unused(bar):
+            yield lambda done, total: bar.update(task, completed=done, total=total)
