@@ -102,6 +102,20 @@ def test_imagej_and_tifffile_understand_the_tiff(tmp_path: Path) -> None:
         assert (pixels["PhysicalSizeZ"], pixels["PhysicalSizeX"], pixels["PhysicalSizeXUnit"]) == (0.5, 0.2, "µm")
 
 
+@pytest.mark.parametrize("shape", [(4, 6, 7), (2, 6, 3), (2, 6, 4), (1, 6, 7)])
+def test_imagej_is_told_the_spacing_of_32_bit_ids_too(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    labels = np.full(shape, 70000)
+    out = write_all(tmp_path / "out.tif", stack(*shape, **MICROMETERS), labels)[0]
+    with tifffile.TiffFile(out) as file:
+        assert (file.is_imagej, file.series[0].kind) == (True, "imagej")
+        assert (file.imagej_metadata["unit"], file.imagej_metadata["spacing"]) == ("micron", 0.5)
+        assert (file.imagej_metadata["images"], len(file.pages)) == (shape[0], shape[0])
+        assert json.loads(file.imagej_metadata["Info"])["complete"] is True
+        assert file.pages[0].tags["XResolution"].value == (5, 1)
+    np.testing.assert_array_equal(tifffile.imread(out), labels.squeeze())
+    np.testing.assert_array_equal(open_labels(out).read(len(labels) - 1)[..., 0], labels[-1])
+
+
 @pytest.mark.parametrize(("axes", "largest"), [("yx", 9), ("iyx", 9), ("zyx", 2**20)])
 def test_the_pixel_size_of_a_plain_tiff_is_kept(tmp_path: Path, axes: str, largest: int) -> None:
     image = np.zeros((2, 6, 7)[-len(axes) :], np.uint8)

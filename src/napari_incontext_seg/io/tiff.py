@@ -27,7 +27,7 @@ from .paths import stem
 
 _CLASSIC_LIMIT = 2**32 - 2**25  # bytes; what tifffile, too, keeps below for a file with 32-bit offsets
 _UNNAMED = {1: "z", 2: "tz", 3: "tcz"}  # what axes that nobody named are taken for, by their number
-_IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
+_IMAGEJ_DTYPES = ("uint8", "uint16", "uint32", "float32")
 _INCH, _CENTIMETER = 2, 3  # what the tag ResolutionUnit says
 _MOST_PRINTED = 1200  # dots per inch: up to here a density is that of a screen or printer, and no pixel size
 
@@ -280,18 +280,25 @@ def write_tiff(
     steps = {a: (like.scale[like.axes.index(a)], like.units[like.axes.index(a)]) for a in axes}
     big = prod(shape) * dtype.itemsize >= _CLASSIC_LIMIT
     options: dict[str, Any] = {"bigtiff": big}
-    counted_in = "centimeter"  # what other programs than ImageJ read
+    counted_in, tag = "centimeter", "CENTIMETER"  # what other programs than ImageJ read
     if path.name.lower().endswith((".ome.tif", ".ome.tiff")):
         options |= {"ome": True, "metadata": _ome_metadata(axes, steps, provenance)}
     else:
         thin = shape[-1] == 1  # ImageJ's format forgets this axis
         imagej = not big and not thin and dtype.name in _IMAGEJ_DTYPES and axes in ("yx", "zyx", "tyx", "tzyx")
-        note = {"Info": json.dumps(provenance, indent=1)} if imagej else {"provenance": dict(provenance)}
-        options |= {"imagej": imagej, "metadata": {**_imagej_metadata(axes, steps), **note}}
-        counted_in = steps["x"][1] if imagej else counted_in
+        metadata = _imagej_metadata(axes, steps)
+        if imagej and dtype.name == "uint32":  # ImageJ opens it as 32-bit; tifffile would not write it
+            info = tifffile.imagej_metadata_tag({"Info": json.dumps(provenance, indent=1)}, "<")
+            text = tifffile.imagej_description(shape, rgb=False, **metadata)
+            options |= {"byteorder": "<", "description": text, "metadata": None, "extratags": info}
+        else:
+            note = {"Info": json.dumps(provenance, indent=1)} if imagej else {"provenance": dict(provenance)}
+            options |= {"imagej": imagej, "metadata": {**metadata, **note}}
+        if imagej:
+            counted_in, tag = steps["x"][1], "NONE"
     if like.spacing is not None:
         y, x = (convert(abs(steps[a][0]), steps[a][1], counted_in) for a in "yx")
-        options |= {"resolution": (1 / x, 1 / y), "resolutionunit": "NONE" if options.get("imagej") else "CENTIMETER"}
+        options |= {"resolution": (1 / x, 1 / y), "resolutionunit": tag}
     data = np.stack(list(planes)).reshape(shape) if shape[-1] == 1 else planes  # tifffile makes one page of all these
     tifffile.imwrite(
         path, data, shape=shape, dtype=dtype, photometric="minisblack", compression="zlib",
