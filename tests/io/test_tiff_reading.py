@@ -107,6 +107,7 @@ def test_ome_spacing_units_and_time_come_back(tmp_path: Path) -> None:
         ("CENTIMETER", (40000, 20000), (0.5, 0.25)),
         ("CENTIMETER", (200, 200), (50, 50)),
         ("CENTIMETER", (1, 1), None),
+        ("CENTIMETER", (118.11, 118.11), None),  # 300 dpi
         ("INCH", (101600, 101600), (0.25, 0.25)),
         ("INCH", (72, 72), None),
         ("INCH", (600, 600), None),

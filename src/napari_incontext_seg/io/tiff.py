@@ -30,6 +30,7 @@ _UNNAMED = {1: "z", 2: "tz", 3: "tcz"}  # what axes that nobody named are taken 
 _IMAGEJ_DTYPES = ("uint8", "uint16", "uint32", "float32")
 _INCH, _CENTIMETER = 2, 3  # what the tag ResolutionUnit says
 _MOST_PRINTED = 1200  # dots per inch: up to here a density is that of a screen or printer, and no pixel size
+_PRINTED = (2.54, 72, 96, 150, 200, 300, 600, 1200)  # dots per inch that programs write by themselves, also per cm
 
 
 class _Owner:
@@ -252,7 +253,7 @@ def _imagej_steps(metadata: Mapping[str, Any], page: Any) -> dict[str, tuple[flo
         count, length = page.tags.valueof(tag, default=(0, 0))
         if not count or not length:
             continue
-        if tagged == _CENTIMETER and count != length and not (unit and "ImageJ" in metadata):
+        if tagged == _CENTIMETER and not (_is_printed(2.54 * count / length) or (unit and "ImageJ" in metadata)):
             steps[axis] = (convert(length, "centimeter", unit or "micrometer") / count, unit or "micrometer")
         elif unit:  # ImageJ's counts in it, whatever the tag says
             steps[axis] = (length / count, unit)
@@ -264,6 +265,10 @@ def _imagej_steps(metadata: Mapping[str, Any], page: Any) -> dict[str, tuple[flo
     if interval:
         steps["t"] = (interval, unit_name(metadata.get("tunit", "s")))
     return steps
+
+
+def _is_printed(density: float) -> bool:
+    return any(abs(density / usual - 1) < 1e-3 for usual in _PRINTED)
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
