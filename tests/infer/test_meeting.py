@@ -91,6 +91,35 @@ def test_a_label_that_one_side_does_not_show_is_shown_to_it_all_the_same():
     assert [c.ids for c in predictor.contexts] == [(0, 1), (0, 1)]
 
 
+@pytest.mark.parametrize("ids", [(7, 8, 9), (1, 1, 1)], ids=["through the stack", "numbered anew"])
+def test_each_way_sees_the_objects_of_its_side_alone_whatever_their_ids(ids, tmp_path):
+    given = {t: annotation(i, size) for t, i, size in zip((0, 4, 8), ids, (4, 3, 2), strict=True)}
+    predictor, made = LastShown(), run(stack(9), given, kind="instance")
+    save_run(tmp_path, made)
+    for way in (made, load_run(tmp_path, predictor)):
+        way.predictor = predictor
+        predictor.contexts.clear()
+        list(way.part([2], lambda _: None))
+        sizes = [[int((e.labels > 0).sum()) for e in c.examples] for c in predictor.contexts]
+        assert sizes == [[16], [12, 8]]
+
+
+def test_a_side_without_any_object_is_lent_one_and_without_any_background_too():
+    predictor, empty = LastShown(), np.zeros((8, 9), int)
+    list(run(stack(9), {0: empty, 4: annotation(5), 8: annotation(6, 2)}, predictor, kind="instance").part([2], None))
+    assert [c.ids for c in predictor.contexts] == [(0, 5), (0, 5, 6)]
+    predictor.contexts.clear()
+    full = np.full((8, 9), 3)
+    list(run(stack(5), {0: full, 4: annotation(5)}, predictor, kind="instance").part([2], None))
+    assert [c.ids for c in predictor.contexts] == [(0, 3, 5), (0, 5)]
+
+
+def test_with_classes_a_side_is_still_lent_what_it_does_not_show():
+    predictor = LastShown()
+    list(run(stack(9), {0: annotation(1), 4: annotation(2), 8: annotation(3)}, predictor).part([2], None))
+    assert [c.ids for c in predictor.contexts] == [(0, 1, 2, 3)] * 2
+
+
 @pytest.mark.parametrize("memory", [0, 2])
 @pytest.mark.parametrize("kind", ["semantic", "instance"])
 def test_what_is_left_of_a_run_comes_out_as_in_the_whole_run(memory, kind):

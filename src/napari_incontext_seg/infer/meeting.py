@@ -65,7 +65,7 @@ class Meeting(Propagation):
         """
 
         def way(side: Side, route: list[Stop]) -> Propagation:
-            selector = replace(plain.selector, side=side, axis=axis)
+            selector = replace(plain.selector, side=side, axis=axis, kind=plain.context.kind)
             return Propagation(
                 plain.stack, plain.examples, plain.predictor, plain.context, route, selector, plain.memory, plain.shared
             )

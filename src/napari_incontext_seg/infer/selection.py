@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.stack import Stack
-from ..core.types import Example, Plane
+from ..core.types import Example, Kind, Plane
 from ..errors import InputError
 
 Selection: TypeAlias = Literal["nearest", "similar"]
@@ -36,6 +36,8 @@ class ExampleSelector:
     side, axis
         Show only annotated planes that lie before (``onward``: a run comes from there) or after (``backward``) a plane
         along this axis of the grid, or beside it; and, for each label that these do not show, the nearest that does.
+    kind
+        Of ``instance``, one object stands for all: a side need not show each of them.
     """
 
     stack: Stack
@@ -45,6 +47,7 @@ class ExampleSelector:
     always: frozenset[int] = frozenset()
     side: Side | None = None
     axis: int = 0
+    kind: Kind = "semantic"
     _thumbnails: dict[int, NDArray[np.float32]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -72,13 +75,18 @@ class ExampleSelector:
             return set(self.examples)
         here, ahead = self.stack.unravel(position), 1 if self.side == "onward" else -1
         found = {p for p in self.examples if ahead * (here[self.axis] - self.stack.unravel(p)[self.axis]) >= 0}
-        known = {i for p in found for i in self.examples[p].ids}
+        known = {i for p in found for i in self._classes(p)}
         distance = self._by_distance(position)
         for p in sorted(set(self.examples) - found, key=lambda p: (distance[p], p)):
-            if not known.issuperset(self.examples[p].ids):
+            if not known.issuperset(self._classes(p)):
                 found.add(p)
-                known.update(self.examples[p].ids)
+                known.update(self._classes(p))
         return found | self.always
+
+    def _classes(self, position: int) -> set[int]:
+        """What an annotated plane shows: its labels, background too; of objects, 1 says that there is any."""
+        ids = self.examples[position].ids
+        return {min(i, 1) for i in ids} if self.kind == "instance" else set(ids)
 
     def _by_distance(self, position: int) -> dict[int, float]:
         here = np.array(self.stack.unravel(position))
