@@ -115,6 +115,17 @@ def test_scribbles_with_an_ignore_label(job):
     assert ((out == 2) == (truth > 0)).mean() > 0.9
 
 
+def test_an_ignore_label_that_is_nowhere_is_said(job, capsys):
+    told = "no annotated pixel has the label 7 (--ignore-label): every pixel is taken for annotated"
+    assert run(job, "--model", "guess", "--ignore-label", "7") == 0
+    assert told in capsys.readouterr().err
+    arguments = [str(job / "image.tif"), "--labels", str(job / "labels.tif"), "--ignore-label"]
+    assert main(["examples", "make", *arguments, "7", "--out", str(job / "a")]) == 0
+    assert told in capsys.readouterr().err
+    assert main(["examples", "make", *arguments, "3", "--annotated", "0", "--out", str(job / "b")]) == 0
+    assert "--ignore-label" not in capsys.readouterr().err
+
+
 def test_a_range_leaves_other_slices_empty(job):
     assert run(job, "--range", "2:4") == 0
     out = tifffile.imread(job / "out.tif")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -170,6 +170,21 @@ def read_annotations(stack: Stack, labels: Stack, annotated: str | None, ignore_
     ``labels`` has a plane for each plane of ``stack``, or just those that ``annotated`` names, in that order. Without
     ``annotated``, slices with any label are the annotated ones.
     """
+    found = _annotated_planes(stack, labels, annotated, ignore_label)
+    tell_unused(found.values(), ignore_label)
+    return found
+
+
+def tell_unused(planes: Collection[Any], ignore_label: int | None) -> None:
+    """Say so if no plane has a pixel with the label that is to be ignored."""
+    if planes and ignore_label is not None and not any((plane == ignore_label).any() for plane in planes):
+        print(
+            f"no annotated pixel has the label {ignore_label} (--ignore-label): every pixel is taken for annotated",
+            file=sys.stderr,
+        )
+
+
+def _annotated_planes(stack: Stack, labels: Stack, annotated: str | None, ignore_label: int | None) -> dict[int, Any]:
     wanted = parse_numbers(annotated, "--annotated") if annotated is not None else None
     for position in wanted or ():
         stack.unravel(position)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import KindChoice, read_annotations, resolve_kind
+from .options import KindChoice, read_annotations, resolve_kind, tell_unused
 
 if TYPE_CHECKING:
     from ..core.example_set import Rgb
@@ -78,6 +78,7 @@ def show_collection(
     ignore_label: int | None, key: Key | None = None,
 ) -> Shown:  # fmt: skip
     """What is shown for images that are no stack; all examples of a set are from elsewhere."""
+    tell_unused(annotations.values(), ignore_label)
     if examples is None:
         return _without_set(annotations, kind, ignore_label, key)
     from ..core.types import Context
