@@ -287,3 +287,8 @@ def test_objects_need_a_ground_that_they_can_be_told_from():
         propagate(stack, {0: apart}, ThresholdPredictor(), kind="instance", ignore_label=0)
     propagate(stack, {0: apart}, ThresholdPredictor(), kind="instance")
     propagate(stack, {0: tissue}, ThresholdPredictor(), kind="instance")
+
+
+def test_annotations_without_numbers_are_refused():
+    with pytest.raises(InputError, match=r"\{position: labels\}, such as \{0: labels\[0\]\}; got ndarray"):
+        propagate(image(), np.zeros((3, 4, 4), int), ThresholdPredictor())

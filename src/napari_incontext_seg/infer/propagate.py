@@ -81,6 +81,11 @@ def propagate(
     """
     if memory < 0:
         raise InputError(f"memory must be 0 or more planes; got {memory}.")
+    if not isinstance(annotations, Mapping):
+        raise InputError(
+            "annotations must say of which plane each is, {position: labels}, such as {0: labels[0]}; got "
+            f"{type(annotations).__name__}."
+        )
     stack = stack.normalized()
     examples = {p: _example(stack, p, labels, ignore_label) for p, labels in annotations.items()}
     if kind == "auto":
