@@ -188,6 +188,9 @@ def test_settings_of_a_run_in_napari_can_be_used(data):
     (data / "other.json").write_text('{"settings": {"recolour": 3}}')
     with pytest.raises(InputError, match=r"no settings of a run in napari .there is no setting recolour"):
         load_settings(data / "other.json")
+    (data / "line.json").write_text('{"settings": {"recolour": null, "axes": null}}')
+    with pytest.raises(InputError, match=r"line.json was made by the command line, not saved by napari: give the opti"):
+        load_settings(data / "line.json")
 
 
 class Counting(ThresholdPredictor):

@@ -133,9 +133,14 @@ def load_settings(path: Path) -> RunSettings:
     check_exists(path)
     try:
         found = json.loads(read_plain(path)) if path.suffix.lower() == ".json" else recorded_provenance(path)
-        return RunSettings.from_dict((found or {})["settings"])
+        settings = (found or {})["settings"]
+        if "axes" not in settings:  # which the command line records, and napari does not
+            return RunSettings.from_dict(settings)
     except (UnicodeError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         reason = f" ({error})" if isinstance(error, InputError) else ""
         raise InputError(
             f"{path} holds no settings of a run in napari{reason}: name labels saved there, or the .json beside them."
         ) from error
+    raise InputError(
+        f"{path} was made by the command line, not saved by napari: give the options of that command line instead."
+    )
