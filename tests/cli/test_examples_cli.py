@@ -148,6 +148,10 @@ def test_a_model_is_tuned_on_a_set(job: Path) -> None:
         (["propagate", "image.tif", "--out", "o.tif"], "--labels), an example set (--examples), or a key"),
         (["tune", "image.tif", "--save", "o.key"], "--labels), or an example set (--examples)"),
         (["propagate", "image.tif", "--out", "o.tif", "--examples", "image.tif"], "no example set"),
+        (
+            ["examples", "make", "image.tif", "--labels", "labels.tif", "--out", "walls.zip"],
+            "an example set is a file NAME.incontext; got walls.zip: name it walls.incontext.",
+        ),
         (["propagate", "image.tif", "--out", "o.tif", "--examples", "no.incontext"], "Check the path"),
         (["propagate", "image.tif", "--out", "o.tif", "--examples", "unused.incontext"], "tick one"),
         (

@@ -126,6 +126,33 @@ def test_an_ignore_label_that_is_nowhere_is_said(job, capsys):
     assert "--ignore-label" not in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(("name", "doubted"), [("image.tif", True), ("truth.tif", False)])
+def test_an_image_given_as_labels_is_doubted_whatever_the_command(job, capsys, name, doubted):
+    image, labels = str(job / "image.tif"), str(job / name)
+    commands = {
+        "out.tif": ["propagate", image, "--labels", labels, "--model", "guess"],
+        "judged.tif": ["propagate", image, "--labels", str(job / "labels.tif"), "--model", "guess", "--truth", labels],
+        "tracks.tif": ["track", "--masks", labels],
+        "clean.tif": ["clean", labels, "--do", "join"],
+        "set.incontext": ["examples", "make", image, "--labels", labels],
+    }
+    for out, command in commands.items():
+        assert main([*command, "--out", str(job / out)]) == 0
+        assert (f"{name} looks like an image, not like labels" in capsys.readouterr().err) == doubted
+
+
+def test_where_every_slice_is_annotated_it_is_said_that_nothing_was_painted(job, capsys):
+    told = "every slice is annotated: nothing was painted"
+    assert run(job, "--model", "guess", labels="truth.tif") == 0
+    assert told in capsys.readouterr().out
+    scribbles = np.where(tifffile.imread(job / "truth.tif") > 0, 2, 1).astype(np.uint8)
+    scribbles[:, :, ::2] = 0
+    tifffile.imwrite(job / "scribbles.tif", scribbles)
+    assert run(job, "--model", "guess", "--ignore-label", "0", labels="scribbles.tif", out="s.tif") == 0
+    assert told not in capsys.readouterr().out
+
+
 def test_a_range_leaves_other_slices_empty(job):
     assert run(job, "--range", "2:4") == 0
     out = tifffile.imread(job / "out.tif")
@@ -185,7 +212,10 @@ def test_what_cannot_be_is_one_line_and_exit_code_1(job, capsys, arguments, mess
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--annotated", "3,a"], "--annotated must be numbers"),
+        (["--annotated", "3,a"], "--annotated must be numbers such as 0,15 or 20:23; got '3,a'. ("),
+        (["--annotated", "1,6-8"], "got '1,6-8'. 6-8 is written 6:9: the end is excluded."),
+        (["--range", "2-3"], "got '2-3'. 2-3 is written 2:4: the end is excluded."),
+        (["--quality", "slow"], "Invalid value for '--quality': 'slow' is not one of 'fast'"),
         (["--channels", ","], "--channels must be numbers"),
         (["--range", "7"], "--range must be a:b"),
         (["--tune", "abc"], "--tune must be a time"),
@@ -214,6 +244,21 @@ def test_labels_that_do_not_fit(job, capsys, labels, message):
     tifffile.imwrite(job / "bad.tif", labels)
     assert run(job, labels="bad.tif") == 1
     assert message in capsys.readouterr().err
+
+
+def test_label_slices_and_numbers_that_do_not_match_are_counted(job, capsys):
+    tifffile.imwrite(job / "three.tif", tifffile.imread(job / "truth.tif")[:3], photometric="minisblack")
+    assert run(job, "--annotated", "0,2", labels="three.tif") == 1
+    assert "error: 3 label slices, but 2 numbers in --annotated (0,2): give one number" in capsys.readouterr().err
+
+
+def test_an_output_without_extension_was_perhaps_meant_to_be_a_file(job, capsys):
+    meant = "error: out has no extension, so it was taken for a folder: did you mean out.tif? No image in "
+    assert run(job, out="out") == 1
+    assert meant in capsys.readouterr().err
+    (job / "out").mkdir()
+    assert run(job, out="out") == 1
+    assert "error: no image in " in capsys.readouterr().err
 
 
 def test_a_missing_or_broken_image(job, capsys):

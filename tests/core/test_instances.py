@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage, spatial
 from skimage.segmentation import expand_labels
 
-from napari_incontext_seg.core.instances import components, distinct_neighbours, guess_kind, one_piece_each
+from napari_incontext_seg.core.instances import (
+    components,
+    distinct_neighbours,
+    guess_kind,
+    looks_like_image,
+    one_piece_each,
+)
 
 
 def test_each_component_of_each_class_gets_an_id() -> None:
@@ -59,3 +67,21 @@ def test_few_ids_of_one_piece_each_could_be_objects_as_well_as_classes() -> None
     assert not one_piece_each([cells, np.tile(cells, (1, 2))])
     assert not one_piece_each([(cells == 2).astype(np.uint32)])
     assert one_piece_each([cells.astype(np.int64) - 1], ignore_label=-1)
+
+
+@pytest.mark.parametrize(("sigma", "top"), [(0, 60), (0, 255), (1, 60), (1, 4000), (4, 255), (4, 4000)])
+def test_brightness_looks_like_an_image(sigma: float, top: int) -> None:
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(300, 400)), sigma)
+    assert looks_like_image(((noise - noise.min()) / np.ptp(noise) * top).astype(np.uint16))
+
+
+def test_labels_do_not_look_like_an_image() -> None:
+    rows, columns = np.mgrid[:300, :400]
+    seeds = np.random.default_rng(0).uniform(0, 400, (3000, 2))
+    cells = spatial.cKDTree(seeds).query(np.stack([rows.ravel(), columns.ravel()], 1))[1].reshape(300, 400) + 1
+    points = np.zeros((300, 400), np.uint16)
+    points[::5, ::5] = np.arange(60 * 80).reshape(60, 80)
+    scribbles = np.where(rows % 6 == 0, rows // 6 % 40 + 1, 0)
+    mask = (cells % 3 == 0) * np.uint8(255)
+    for labels in (cells, cells % 256, points, scribbles, mask, mask > 0, mask * 0, mask[:0], mask[:, :0]):
+        assert not looks_like_image(labels)

@@ -10,6 +10,7 @@ import typer
 
 from ..core.words import counted
 from ..errors import InputError
+from .options import open_given_labels, warn_of_images
 from .progress import progress_bar
 from .propagate import is_collection
 
@@ -56,14 +57,13 @@ def clean_stack(
     """Clean a stack into one file; returns how many slices changed, in words, and the files."""
     from ..io.labels import LabelWriter, label_files, recorded_provenance
     from ..io.paths import input_files
-    from ..io.stacks import open_labels
     from ..io.storing import check_apart, check_free
     from ..session.report import file_names
 
     check_apart(label_files(out), input_files(labels))
     for file in label_files(out):
         check_free(file, overwrite)
-    stack, changed = open_labels(labels), 0
+    stack, changed = open_given_labels(labels), 0
     provenance = {"files": file_names(labels=labels), "cleaned": do, "made": recorded_provenance(labels)}
     with (
         LabelWriter(out, stack, dtype=stack.data.dtype, overwrite=overwrite, provenance=provenance) as writer,
@@ -91,6 +91,7 @@ def clean_images(
     inputs, changed = input_files(labels), 0
     check_apart([out / f"{stem(file)}{suffix}" for file in inputs for suffix in (".tif", ".png")], inputs)
     images = open_label_images(labels)
+    warn_of_images((image.read(0) for image in images[:3]), labels)
     provenance = {"files": file_names(labels=labels), "cleaned": do}
     with (
         LabelFolder(out, images, dtype=images[0].data.dtype, overwrite=overwrite, provenance=provenance) as folder,

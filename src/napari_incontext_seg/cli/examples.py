@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..core.words import counted
+from ..errors import InputError
 from .options import (
     AnnotatedOption,
     AxesOption,
@@ -16,6 +17,7 @@ from .options import (
     IgnoreOption,
     ImageArgument,
     KindOption,
+    open_given_labels,
     parse_numbers,
     read_annotations,
     resolve_kind,
@@ -42,17 +44,19 @@ def make(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing set.")] = False,
 ) -> None:
     """Make an example set of the annotated slices of an image."""
-    from ..core.example_set import ExampleItem, ExampleSet
+    from ..core.example_set import SUFFIX, ExampleItem, ExampleSet
     from ..core.types import Example
     from ..io.example_sets import save_examples
     from ..io.paths import input_files
-    from ..io.stacks import open_labels, open_stack
+    from ..io.stacks import open_stack
     from ..io.storing import check_apart
 
+    if out.suffix.lower() not in ("", SUFFIX):
+        raise InputError(f"an example set is a file NAME{SUFFIX}; got {out.name}: name it {out.stem}{SUFFIX}.")
     check_apart([out], [*input_files(image), *input_files(labels)])
     chosen = parse_numbers(channels, "--channels") if channels is not None else None
     stack = open_stack(image, axes=axes, channels=chosen).normalized()
-    planes = read_annotations(stack, open_labels(labels), annotated, ignore_label)
+    planes = read_annotations(stack, open_given_labels(labels), annotated, ignore_label)
     items = []
     for position, plane in sorted(planes.items()):
         example = Example.from_labels(stack.plane(position), plane, ignore_label, stack.spacing)

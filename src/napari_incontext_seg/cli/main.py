@@ -121,7 +121,8 @@ def tell_usage(error: Any) -> None:
         error.show()
     else:
         command = error.ctx.command_path if error.ctx else "incontext-seg"
-        say("error:", f"{error.format_message()} ({command} --help)")
+        told = error.format_message().replace("Value error, ", "", 1)  # which is put before what is no choice
+        say("error:", f"{told} ({command} --help)")
 
 
 def is_usage_error(error: Exception) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
-from ..errors import InputError
+from ..core.words import counted
+from ..errors import DegradedDataWarning, InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,7 +147,9 @@ def parse_numbers(text: str, option: str) -> list[int]:
             low, colon, high = part.partition(":")
             numbers += range(int(low), int(high)) if colon else [int(low)]
     except ValueError as error:
-        raise typer.BadParameter(f"{option} must be numbers such as 0,15 or 20:23; got {text!r}.") from error
+        raise typer.BadParameter(
+            f"{option} must be numbers such as 0,15 or 20:23; got {text!r}.{_range_advice(text)}"
+        ) from error
     if not numbers:
         raise typer.BadParameter(f"{option} names no number: {text!r}.")
     return numbers
@@ -161,7 +165,13 @@ def parse_span(text: str | None) -> tuple[int, int] | None:
             raise ValueError(text)
         return int(low), int(high)
     except ValueError as error:
-        raise typer.BadParameter(f"--range must be a:b, such as 10:20; got {text!r}.") from error
+        raise typer.BadParameter(f"--range must be a:b, such as 10:20; got {text!r}.{_range_advice(text)}") from error
+
+
+def _range_advice(text: str) -> str:
+    """How a range is written, for those who write ``6-8``."""
+    found = re.search(r"(\d+)\s*-\s*(\d+)", text)
+    return "" if found is None else f" {found[0]} is written {found[1]}:{int(found[2]) + 1}: the end is excluded."
 
 
 def read_annotations(stack: Stack, labels: Stack, annotated: str | None, ignore_label: int | None) -> dict[int, Any]:
@@ -197,6 +207,11 @@ def _annotated_planes(stack: Stack, labels: Stack, annotated: str | None, ignore
         if 0 < len(empty) < len(named):
             print(f"no label in slice {', '.join(empty)}: taken for annotated, with nothing there", file=sys.stderr)
         return named
+    if wanted is not None:
+        raise InputError(
+            f"{counted(len(labels), 'label slice')}, but {counted(len(wanted), 'number')} in --annotated "
+            f"({annotated}): give one number for each label slice, or labels for all {len(stack)} slices of the image."
+        )
     if len(labels) != len(stack):
         folders = "i" in stack.axes and "i" in labels.axes
         matched = (
@@ -224,10 +239,35 @@ def check_others_empty(labels: Stack, empty: list[str]) -> None:
         )
 
 
+def open_given_labels(path: Path) -> Stack:
+    """Labels that a person names as such; with a warning if they seem to be an image."""
+    from ..io.stacks import open_labels
+
+    labels = open_labels(path)
+    warn_of_images((labels.read(p) for p in labels.sample_positions(3)), path)
+    return labels
+
+
+def warn_of_images(planes: Iterable[Any], path: Path) -> None:
+    """Warn if some of these planes (Y, X, 1), given as labels, look like an image."""
+    from ..core.instances import looks_like_image
+
+    if any(looks_like_image(plane[..., 0]) for plane in planes):
+        warnings.warn(
+            f"{path.name} looks like an image, not like labels: most of its many numbers lie scattered as specks. "
+            "Labels hold 0 for background, and one number for each class or object.",
+            DegradedDataWarning,
+            stacklevel=2,
+        )
+
+
 def open_collection(
-    image: Path, labels: Path | None, channels: list[int] | None
+    image: Path, labels: Path | None, channels: list[int] | None, *, out: Path | None = None
 ) -> tuple[list[Stack], dict[int, Any], np.dtype[Any] | None]:
-    """Images that are no stack, the labels (Y, X) of those that have any, by number, and the labels' type."""
+    """Images that are no stack, the labels (Y, X) of those that have any, by number, and the labels' type.
+
+    ``out`` is where results are to go: if it was meant to be a file, the images may well be a stack.
+    """
     from ..io.stacks import open_images, open_label_images
 
     images = [replace(i, channels=tuple(channels)) if channels is not None else i for i in open_images(image)]
@@ -235,13 +275,18 @@ def open_collection(
         return images, {}, None
     numbers = {one.name: k for k, one in enumerate(images)}
     label_images = open_label_images(labels)
+    warn_of_images((one.read(0) for one in label_images[:3]), labels)
     unknown = [one.name for one in label_images if one.name not in numbers]
     if unknown:
-        raise InputError(
+        told = (
             f"no image in {image} has the name of these labels: {', '.join(unknown[:5])}. Labels of images that are no "
             "stack carry their names; for a stack name the output OUT.tif or OUT.zarr (propagate), or leave out "
             "--one-by-one (tune)."
         )
+        if out is not None and not out.suffix and not out.is_dir() and image.is_file():
+            name = out.name
+            told = f"{name} has no extension, so it was taken for a folder: did you mean {name}.tif? N{told[1:]}"
+        raise InputError(told)
     return images, {numbers[one.name]: one.read(0)[..., 0] for one in label_images}, label_images[0].data.dtype
 
 

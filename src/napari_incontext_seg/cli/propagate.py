@@ -35,6 +35,7 @@ from .options import (
     SelectOption,
     WorkersOption,
     open_collection,
+    open_given_labels,
     open_workers,
     parse_duration,
     parse_numbers,
@@ -101,7 +102,7 @@ def propagate(
     from ..infer.propagate import propagate as start
     from ..io.labels import label_files
     from ..io.paths import input_files
-    from ..io.stacks import open_labels, open_stack
+    from ..io.stacks import open_stack
     from ..io.storing import check_apart, check_free
     from ..io.unfinished import check_none_left, kept_key
     from ..session.job import run_to_file
@@ -142,7 +143,7 @@ def propagate(
     if not resume and not overwrite:
         check_none_left(out)
     stack = open_stack(image, axes=axes, channels=chosen)
-    label_stack = open_labels(labels) if labels is not None else None
+    label_stack = open_given_labels(labels) if labels is not None else None
     shown = show_stack(
         stack, label_stack, examples, annotated=annotated, kind="semantic" if names and kind == "auto" else kind,
         ignore_label=ignore_label, key=known,
@@ -163,7 +164,7 @@ def propagate(
             run, out, dtype=label_stack.data.dtype if label_stack is not None else None, overwrite=overwrite,
             settings=settings, files=files, given=shown.given, workers=others, resume=resume, key=learned,
             class_names=shown.class_names, class_colors=shown.class_colors,
-            picture=sheet, truth=open_labels(truth) if truth is not None else None, on_step=lambda _: advance(),
+            picture=sheet, truth=open_given_labels(truth) if truth is not None else None, on_step=lambda _: advance(),
         )  # fmt: skip
     return finish(report, as_json)
 
@@ -184,7 +185,7 @@ def propagate_collection(
     check_apart([*outputs, *([sheet] if sheet is not None else [])], inputs)
     if sheet is not None:
         check_free(sheet, overwrite)
-    images, annotations, dtype = open_collection(image, labels, channels)
+    images, annotations, dtype = open_collection(image, labels, channels, out=out)
     predictor = choice()
     shown = show_collection(images, annotations, examples, kind=kind, ignore_label=settings["ignore_label"], key=key)
     if settings["tune"] is not None:
@@ -259,6 +260,8 @@ def finish(report: Report, as_json: bool) -> None:
         return
     done = counted(report.finished, report.unit.removesuffix("s"))
     print(f"{done} ({len(report.annotated)} annotated) in {report.seconds:.1f} s")
+    if not report.confidence and not report.sparse:
+        print(f"every {report.unit.removesuffix('s')} is annotated: nothing was painted")
     if report.mean_dice is not None:
         predicted = counted(len(report.dice), "predicted slice")
         print(f"Dice against the truth: {report.mean_dice:.3f} (mean of {predicted})")

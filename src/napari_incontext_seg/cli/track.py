@@ -24,6 +24,7 @@ from .options import (
     MemoryOption,
     ModelOption,
     QualityOption,
+    open_given_labels,
     parse_numbers,
 )
 from .progress import progress_bar
@@ -129,12 +130,12 @@ def paint_and_link(
     """Paint the objects of every slice and link them."""
     from ..infer.track import TimeGrid
     from ..infer.track import track as start
-    from ..io.stacks import open_labels, open_stack
+    from ..io.stacks import open_stack
     from ..session.report import file_names, provenance
 
     stack = open_stack(image, axes=settings["axes"], channels=settings["channels"])
     grid = TimeGrid.of(stack)
-    label_stack = open_labels(labels) if labels is not None else None
+    label_stack = open_given_labels(labels) if labels is not None else None
     shown = show_stack(
         stack, label_stack, examples, annotated=settings["annotated"],
         kind="semantic" if settings["by"] == "colour" else "instance",
@@ -189,10 +190,10 @@ def link_masks(
 
     from ..core.pieces import one_number, pieces
     from ..infer.track import TimeGrid, track_labels
-    from ..io.stacks import open_labels, open_stack
+    from ..io.stacks import open_stack
     from ..session.report import file_names
 
-    given = open_labels(masks)
+    given = open_given_labels(masks)
     dtype = given.data.dtype
     seen = open_stack(image, axes=settings["axes"], channels=settings["channels"]) if image is not None else None
     if settings["axes"] is not None and seen is None:

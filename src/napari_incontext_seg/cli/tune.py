@@ -25,6 +25,7 @@ from .options import (
     ModelOption,
     QualityOption,
     open_collection,
+    open_given_labels,
     parse_duration,
     parse_numbers,
 )
@@ -66,7 +67,7 @@ def tune(
     from ..infer.predictor import load_predictor
     from ..infer.propagate import propagate
     from ..io.paths import input_files
-    from ..io.stacks import open_labels, open_stack
+    from ..io.stacks import open_stack
     from ..io.storing import check_apart, check_free
     from ..session.collection import collection_context
 
@@ -87,7 +88,7 @@ def tune(
         context = collection_context(images, shown.annotations, shown.kind, shown.ignore_label, shown.context)
     else:
         stack = open_stack(image, axes=axes, channels=chosen)
-        label_stack = open_labels(labels) if labels is not None else None
+        label_stack = open_given_labels(labels) if labels is not None else None
         shown = show_stack(stack, label_stack, examples, annotated=annotated, kind=kind, ignore_label=ignore_label)
         context = propagate(
             stack, shown.annotations, predictor, kind=shown.kind, ignore_label=shown.ignore_label, context=shown.context

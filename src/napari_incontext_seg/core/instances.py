@@ -13,6 +13,9 @@ from .types import Kind, Labels
 
 NEAR = 4  # px; objects whose surroundings of this width meet are neighbours
 MANY = 5  # more ids than this, each in one piece, are hardly classes
+SPECK = 8  # px; in pieces of this size on average, several of each, lie the numbers of an image
+GREYS = 30  # with fewer numbers than this a plane is not taken for one
+WINDOW = 512  # px; so much of its middle is looked at
 
 
 def connected_regions(labels: Labels, *, corners: bool) -> NDArray[np.intp]:
@@ -56,6 +59,21 @@ def one_piece_each(planes: Sequence[NDArray[np.generic]], ignore_label: int | No
     """Whether several ids are shown, and each as one piece in all planes (Y, X): as objects would be, or organs."""
     counts = [_ids_and_pieces(plane, ignore_label) for plane in planes]
     return any(ids > 1 for ids, _ in counts) and all(ids == pieces for ids, pieces in counts)
+
+
+def looks_like_image(plane: NDArray[np.generic]) -> bool:
+    """Whether a plane (Y, X) seems to hold brightness: most of its many numbers lie scattered, as specks."""
+    top, left = (max(0, (n - WINDOW) // 2) for n in plane.shape)
+    ids, inverse = np.unique(plane[top : top + WINDOW, left : left + WINDOW], return_inverse=True)
+    if len(ids) <= GREYS:
+        return False
+    index = inverse.reshape(min(plane.shape[0], WINDOW), -1)
+    regions = connected_regions((index + 1).astype(np.uint32), corners=True)
+    number_of = np.zeros(int(regions.max()) + 1, np.intp)
+    number_of[regions] = index
+    pieces, areas = np.bincount(number_of[1:], minlength=len(ids)), np.bincount(index.ravel(), minlength=len(ids))
+    scattered = (pieces >= 3) & (areas <= SPECK * pieces)
+    return bool(2 * np.count_nonzero(scattered[ids != 0]) > np.count_nonzero(ids))
 
 
 def _ids_and_pieces(plane: NDArray[np.generic], ignore_label: int | None) -> tuple[int, int]:

@@ -77,6 +77,7 @@ def run_to_folder(
     report = Report(out, len(images), names={k: image.name for k, image in enumerate(images)}, unit="images")
     given = dict(zip(sorted(annotations), context.examples[num_shared:], strict=True))
     whole = {k for k, example in given.items() if example.valid.all()}
+    report.sparse = len(whole) < len(given)
     shown = {*sorted(given)[:4], *(k for k in spread(len(images), 12 - min(4, len(given))))}
     panels: dict[int, Labels] = {}
     record = provenance(predictor, context, settings, files)

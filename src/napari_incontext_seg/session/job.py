@@ -113,7 +113,12 @@ def run_to_file(
     if not resume and not overwrite:
         check_none_left(out)
     report = Report(
-        out, len(run) + len(given or {}), axes=run.stack.plane_axes, grid=run.stack.grid, kind=run.context.kind
+        out,
+        len(run) + len(given or {}),
+        axes=run.stack.plane_axes,
+        grid=run.stack.grid,
+        kind=run.context.kind,
+        sparse=not all(example.valid.all() for example in run.examples.values()),
     )
     shown = _shown(run)
     painted: dict[int, Labels] = {}

@@ -39,6 +39,7 @@ class Report:
     """What a run did: counts, seconds, files, and how sure the model was of each predicted slice or image.
 
     ``axes`` and ``grid`` are those of the slices; where there are several, slices are told by all of them too.
+    ``sparse`` says that some annotated ones are so in part, and painted besides.
     """
 
     out: Path
@@ -54,6 +55,7 @@ class Report:
     kind: Kind = "semantic"
     seconds: float = 0.0
     complete: bool = False
+    sparse: bool = False
 
     @property
     def finished(self) -> int:
