@@ -40,4 +40,4 @@ class ResourceError(InContextError, MemoryError):
 
 
 class DegradedDataWarning(UserWarning):
-    """The input was usable, but something in it was ignored or repaired (NaN, constant image, extra channels)."""
+    """The input was usable, but something in it was ignored, repaired or odd (NaN, extra channels, a wrong file)."""
