@@ -6,12 +6,8 @@ layer do not matter; the plane is spanned by whichever two axes the viewer shows
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +15,8 @@ from numpy.typing import NDArray
 
 from ..core.stack import Stack
 from ..core.units import unit_name
-from ..errors import DegradedDataWarning, InContextError, InputError
-from ..io.ome_zarr import is_zarr
-from ..io.paths import TIFF_SUFFIXES
-from ..io.stacks import open_stack
+from ..errors import InputError
+from .file_axes import letters_of_file
 from .strokes import painted_indices
 
 if TYPE_CHECKING:
@@ -167,28 +161,7 @@ def guess_letters(layer: Layer) -> str:
         return "".join(letters)
     if layer.ndim not in _BY_NDIM:
         raise InputError(f"{layer.name} has {layer.ndim} axes; an image may have two to six.")
-    return _letters_of_file(layer) or _BY_NDIM[layer.ndim]
-
-
-def _letters_of_file(layer: Layer) -> str | None:
-    """What the file of a layer says its axes are; None where there is none, or its image is not the layer's."""
-    path = Path(str(layer.source.path or ""))
-    if layer.ndim < 3 or not path.exists() or not (path.suffix.lower() in TIFF_SUFFIXES or is_zarr(path)):
-        return None
-    axes = _axes_in(path, tuple(int(n) for n in _full(layer).shape), path.stat().st_mtime) or ""
-    letters = axes.removesuffix("s")
-    said = not {"s", "i"} & set(letters)  # colours, or pages of which the file says nothing
-    return letters if len(letters) == layer.ndim and letters.endswith("yx") and said else None
-
-
-@lru_cache(maxsize=64)
-def _axes_in(path: Path, shape: tuple[int, ...], _written: float) -> str | None:
-    """The axes of the image in a file; None if it cannot be read, or has another shape."""
-    with suppress(InContextError), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegradedDataWarning)  # whoever opens the file is told
-        stack = open_stack(path)
-        return stack.axes if tuple(stack.data.shape) == shape else None
-    return None
+    return letters_of_file(layer.source.path, _full(layer).shape, layer.ndim) or _BY_NDIM[layer.ndim]
 
 
 def displayed_axes(layer: Layer, dims: Dims) -> tuple[int, int]:
