@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_incontext_seg.core.labels import MAX_LABEL, as_labels, split_ignored
+from napari_incontext_seg.core.labels import MAX_LABEL, as_labels, split_ignored, unused_ids
 from napari_incontext_seg.errors import InputError
 
 
@@ -72,3 +72,9 @@ def test_what_is_no_number_cannot_be_ignored_either(dtype):
 def test_transposed_labels_are_told_as_such() -> None:
     with pytest.raises(InputError, match=r"got \(5, 4\)\. They seem to be transposed"):
         as_labels(np.zeros((5, 4), int), (4, 5))
+
+
+def test_new_ids_are_above_those_taken_and_between_them_where_there_is_no_room() -> None:
+    assert unused_ids(np.array([2, 5]), 2).tolist() == [6, 7]
+    assert unused_ids(np.array([], np.int64), 1).tolist() == [1]
+    assert unused_ids(np.array([2, MAX_LABEL]), 2).tolist() == [1, 3]

@@ -266,6 +266,14 @@ def test_well_known_objects_that_run_together_are_parted_again() -> None:
     assert sorted(unchanged.end(i) for i in unchanged.ids) == [4, 6]
 
 
+def test_parts_get_an_id_that_is_free_where_the_highest_is_taken() -> None:
+    apart = [frame([(40, 30 + t, 9), (40, 56 - t, 9)]) for t in range(6)]
+    touching = [f if t < 5 else np.where(f > 0, np.uint32(2**32 - 1), f) for t, f in enumerate(apart)]
+    parted: dict[int, NDArray[np.uint32]] = {}
+    link(touching, part=parted.__setitem__)
+    assert np.unique(parted[5]).tolist() == [0, 1, 2**32 - 1]
+
+
 def test_one_cell_that_was_two_pieces_stays_one_where_it_has_no_waist() -> None:
     whole = frame([(40, 50, 12), (20, 15, 12), (62, 85, 12), (18, 80, 12)])
     pieces = np.where((whole == 1) & (np.indices(SHAPE)[1] > 50), np.uint32(5), whole)

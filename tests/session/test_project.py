@@ -12,7 +12,7 @@ from fakes import ArrayPlanes, ThresholdPredictor
 from napari_incontext_seg.core.example_set import ExampleItem, ExampleSet
 from napari_incontext_seg.core.stack import Stack
 from napari_incontext_seg.core.types import Example
-from napari_incontext_seg.errors import InputError
+from napari_incontext_seg.errors import DegradedDataWarning, InputError
 from napari_incontext_seg.session.journal import Journal
 from napari_incontext_seg.session.packed import PackedMaps
 from napari_incontext_seg.session.project import Project
@@ -73,6 +73,13 @@ def test_adding_a_slice_again_or_editing_its_labels_updates_the_example(project:
     assert project.examples.items[0].used
     assert project.examples.items[0].example.ids == (0, 7)
     assert not project.refresh_example(5)
+
+
+def test_an_example_whose_labels_are_erased_is_told_of(project: Project) -> None:
+    project.labels.write(0, np.zeros((20, 16), np.uint32))
+    with pytest.warns(DegradedDataWarning, match="blocks, z 0 shows no label any more"):
+        project.refresh_example(0)
+    assert project.examples.items[0].example.ids == (0,)
 
 
 def test_an_example_that_is_removed_unlocks_its_slice(project: Project) -> None:

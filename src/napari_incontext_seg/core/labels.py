@@ -66,3 +66,11 @@ def split_ignored(labels: Any, ignore_label: int | None) -> tuple[NDArray[np.uin
         raise InputError(f"labels must be whole numbers; got dtype {array.dtype}.")
     valid = np.ones(array.shape, bool) if ignore_label is None else array != ignore_label
     return as_labels(np.where(valid, array, array.dtype.type(0))), valid
+
+
+def unused_ids(taken: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """Ids for ``count`` new objects: above those that are ``taken`` (sorted), between them where there is no room."""
+    above = int(taken[-1]) + 1 if len(taken) else 1
+    if above + count - 1 <= MAX_LABEL:
+        return np.arange(above, above + count, dtype=np.int64)
+    return np.setdiff1d(np.arange(1, len(taken) + count + 1), taken)[:count]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..core.labels import unused_ids
 from ..core.objects import Objects
 from .motion import Vectors, overlap_counts, volume
 
@@ -84,7 +85,8 @@ def part_fused(
     flat = after.ndim == 2
     before, parted = volume(before), volume(after).astype(np.uint32)
     usual = float(np.median(tables[0].area))
-    first = unused = int(parted.max(initial=0)) + 1
+    unused = unused_ids(tables[1].ids, sum(len(rows) for rows in fused.values()))
+    given = 0
     for column, rows in fused.items():
         mask = parted == tables[1].ids[column]
         box = tuple(ndimage.find_objects(mask.astype(np.uint8))[0])
@@ -96,10 +98,10 @@ def part_fused(
             parts = _joined(parts, depth)
         if parts.max() < 2 or _least_share(parts, areas) < PART:
             continue
-        ids = np.array([0, tables[1].ids[column], *range(unused, unused + len(rows) - 1)], np.uint32)
+        ids = np.array([0, tables[1].ids[column], *unused[given : given + len(rows) - 1]], np.uint32)
         parted[box] = np.where(mask[box], ids[parts], parted[box])
-        unused += len(rows) - 1
-    if unused == first:
+        given += len(rows) - 1
+    if not given:
         return None
     return parted[0] if flat else parted
 

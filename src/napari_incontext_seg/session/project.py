@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -18,7 +19,7 @@ from ..core.labels import LabelPlanes, as_labels
 from ..core.sparse_change import SparseChange
 from ..core.stack import Stack
 from ..core.types import Example, Labels, Predictor
-from ..errors import InputError
+from ..errors import DegradedDataWarning, InputError
 from ..io.example_sets import save_examples
 from .journal import Entry, Journal
 from .packed import PackedMaps, PackedMasks
@@ -147,7 +148,8 @@ class Project:
     def refresh_example(self, position: int) -> bool:
         """Save a slice after its labels were edited, and bring its example up to date; False if there is none.
 
-        A slice whose annotation was all erased stays an example as it was.
+        A slice of which no pixel counts as annotated any more stays an example as it was. One whose labels were all
+        erased becomes an example of nothing but background, of which a `DegradedDataWarning` tells.
         """
         if self.autosave is not None:
             self.autosave.save_plane(position, self.labels.read(position))
@@ -161,6 +163,9 @@ class Project:
         item = self.examples.items[number]
         if example.digest != item.example.digest:
             self._set_examples(self.examples.replaced(number, replace(item, example=example)), position)
+            if any(item.example.ids) and not any(example.ids):
+                told = f"the example {item.name} shows no label any more, so the model learns that nothing is there."
+                warnings.warn(f"{told} If that is not meant, remove it.", DegradedDataWarning, stacklevel=2)
         return True
 
     def remove_example(self, number: int) -> None:

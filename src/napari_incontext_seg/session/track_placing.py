@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ..core.labels import unused_ids
 from ..core.objects import Objects, measure_objects
 from ..core.tracks import Tracks
 from ..errors import InputError
-from .track_rows import Columns, in_order, table_of, unused_ids
+from .track_rows import Columns, in_order, table_of
 
 EXACT = 1.5  # pixels between a place of the file and the centre of the object of the same id that is meant
 

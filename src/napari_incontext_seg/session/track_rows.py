@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..core.labels import MAX_LABEL
 from ..core.objects import measure_objects
 from ..core.tracks import COLUMNS, Tracks
 from ..errors import InputError
@@ -89,14 +88,6 @@ def _any_of(labels: NDArray[Any], ids: NDArray[Any]) -> NDArray[np.bool_]:
         found: NDArray[np.bool_] = np.isin(labels, ids)
         return found
     return reduce(np.logical_or, (labels == i for i in ids), np.zeros(labels.shape, bool))
-
-
-def unused_ids(taken: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """Ids for ``count`` new tracks: above those that are ``taken`` (sorted), between them where there is no room."""
-    above = int(taken[-1]) + 1 if len(taken) else 1
-    if above + count - 1 <= MAX_LABEL:
-        return np.arange(above, above + count, dtype=np.int64)
-    return np.setdiff1d(np.arange(1, len(taken) + count + 1), taken)[:count]
 
 
 def in_order(tracks: Tracks, parents: Mapping[int, tuple[int, ...]]) -> dict[int, tuple[int, ...]]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.labels import unused_ids
 from ..core.sparse_change import SparseChange
 from ..core.tracks import COLUMNS, Tracks
 from ..errors import InputError
@@ -25,7 +26,6 @@ from .track_rows import (
     no_rows,
     smaller_part,
     table_of,
-    unused_ids,
 )
 
 KEPT = 200  # edits that can be undone
