@@ -14,6 +14,7 @@ from napari_incontext_seg.infer import closed_form, guess
 from napari_incontext_seg.infer.closed_form import ClosedFormSegmenter
 from napari_incontext_seg.infer.micro import MicroPredictor
 from napari_incontext_seg.infer.micro_tuning import TunedNetwork
+from napari_incontext_seg.infer.places import Places
 from napari_incontext_seg.model.micro import Micro, MicroConfig
 
 
@@ -128,6 +129,14 @@ def test_large_planes_ask_the_second_opinion_too(monkeypatch: pytest.MonkeyPatch
     painted = segment(plane)
     np.testing.assert_array_equal(painted.labels, np.array(segment.ids)[segment.scores(plane).argmax(2)])
     assert np.abs(expected - predictor.bind(context(0)).scores(plane)).max() > 0.01
+
+
+def test_large_planes_do_not_ask_where_things_lie_at_any_quality(monkeypatch: pytest.MonkeyPatch) -> None:
+    segment, plane = made(quality="best").bind(context(0)), cells(1)[0]
+    monkeypatch.setattr(Places, "added", lambda _, scores: 1 - scores)
+    with_places = segment(plane).labels
+    monkeypatch.setattr(closed_form, "LARGE", 0)
+    assert (segment(plane).labels != with_places).mean() > 0.5
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (50, 1), (17, 23)])

@@ -15,7 +15,7 @@ from napari_incontext_seg.infer import micro_tuning
 from napari_incontext_seg.infer.closed_form import class_ids
 from napari_incontext_seg.infer.held_out import hold_out
 from napari_incontext_seg.infer.key import Key, Learned
-from napari_incontext_seg.infer.micro import MicroPredictor
+from napari_incontext_seg.infer.micro import MicroPredictor, in_colour
 from napari_incontext_seg.infer.micro_tuning import IGNORED, NetworkTuner, TunedNetwork
 from napari_incontext_seg.infer.tuning import apply_key, tune
 from napari_incontext_seg.model.micro import Micro, MicroConfig
@@ -85,7 +85,7 @@ def test_what_is_held_out_is_never_learned_from(context: Context) -> None:
 def test_the_last_layer_begins_as_the_closed_form(context: Context) -> None:
     tuner = NetworkTuner(predictor(), context)
     image, classes, _ = tuner._slices[0]
-    found = tuner.tuned.eval().logits(image[None]).argmax(1)[0]
+    found = tuner.tuned.eval().logits(in_colour(image[None])).argmax(1)[0]
     known = classes != IGNORED
     assert (found == classes)[known].float().mean() > 0.8
 
@@ -219,6 +219,12 @@ def test_keys_that_do_not_fit_are_refused(context: Context) -> None:
         apply_key(model, Key("adapter", model.name, model.digest, context, wrong, learned))
     with pytest.raises(KeyFileError, match="learned with the model"):
         apply_key(predictor(1), Key("adapter", model.name, model.digest, context, {}, learned))
+
+
+def test_what_is_tuned_already_is_not_tuned_again(context: Context) -> None:
+    model = predictor()
+    with pytest.raises(InputError, match="uses a key already"):
+        tune(apply_key(model, tune(model, context, seconds=None, steps=1)), context)
 
 
 def test_a_slice_smaller_than_a_crop_can_be_tuned_on() -> None:

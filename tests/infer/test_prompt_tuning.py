@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from napari_incontext_seg.core.types import Context, Example, Segmentation
 from napari_incontext_seg.errors import InputError, KeyFileError, ModelError
 from napari_incontext_seg.infer.closed_form import GuessPredictor
 from napari_incontext_seg.infer.held_out import hold_out
-from napari_incontext_seg.infer.key import Key
+from napari_incontext_seg.infer.key import Key, Learned
 from napari_incontext_seg.infer.painting import SegGptPredictor
-from napari_incontext_seg.infer.prompt_tuning import PromptTuner, frozen
+from napari_incontext_seg.infer.prompt_tuning import PromptTuner, choose, frozen
 from napari_incontext_seg.infer.queries import draw_query
 from napari_incontext_seg.infer.tuning import Budget, apply_key, learn, tune
 from napari_incontext_seg.model.config import SegGptConfig
@@ -46,6 +47,12 @@ def tiny(seed: int = 0, **settings: Any) -> SegGptPredictor:
             if parameter.ndim > 1:
                 parameter.mul_(5)
     return SegGptPredictor(network, name="tiny", digest=f"{seed}" * 64, **settings)
+
+
+def prompt_of(predictor: SegGptPredictor, context: Context, steps: int = 1) -> Key:
+    """A key of a few steps whose prompt is used, whether it helps or not."""
+    key = tune(predictor, context, seconds=None, steps=steps)
+    return replace(key, learned=replace(key.learned, kept=True))
 
 
 class PixelNetwork(nn.Module):
@@ -155,7 +162,28 @@ def test_learning_begins_and_ends_with_its_share_however_long_judging_takes(monk
     _, learned = learn(Slow(), Budget(seconds=60), looks=1)
     assert shares[0] == 0
     assert 0.98 < shares[-1] <= 1
+    assert learned.steps == len(shares) == pytest.approx(200, abs=3)  # between the two judgements lie 20 s
     assert learned.seconds == pytest.approx(60, abs=0.2)
+
+
+def test_where_judging_takes_all_the_time_nothing_is_learned_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    class Slow:
+        def step(self, _: float) -> float:
+            raise AssertionError("there is no time for a step")
+
+        def judge(self) -> float:
+            now[0] += 31
+            return 0.5
+
+        def found(self) -> None:
+            pass
+
+    _, learned = learn(Slow(), Budget(seconds=60), looks=1)
+    assert (learned.steps, learned.kept) == (0, False)
+    assert str(learned).startswith("no time was left to learn")
 
 
 def test_tuning_helps_where_it_can() -> None:
@@ -175,18 +203,24 @@ def test_tuning_helps_where_it_can() -> None:
 
 def test_a_key_that_was_not_kept_paints_as_the_untuned_model() -> None:
     predictor, context = tiny(), Context((discs(),))
-    key = PromptTuner(predictor, context).key(
-        PromptTuner(predictor, context).found(), tune(predictor, context, steps=1).learned
-    )
-    plane = discs(7).image
-    untuned, keyed = predictor.bind(context)(plane), apply_key(predictor, key).bind(context)(plane)
-    assert (untuned.labels == keyed.labels).mean() > 0.995  # but for the 16 bits of the key
-    np.testing.assert_allclose(untuned.confidence, keyed.confidence, atol=0.02)
+    tuner = PromptTuner(predictor, context)
+    key = tuner.key(tuner.found(), Learned(1.0, 5, 0.5, 0.5, kept=False))
+    for plane in (discs(7).image, discs(7, side=160).image):
+        untuned, keyed = predictor.bind(context)(plane), apply_key(predictor, key).bind(context)(plane)
+        assert (untuned.labels == keyed.labels).mean() > 0.995  # but for the 16 bits of the key
+        np.testing.assert_allclose(untuned.confidence, keyed.confidence, atol=0.02)
+
+
+def test_prompts_show_every_label() -> None:
+    plain, rare = discs(0, ids=(1, 1)), discs(1, ids=(1, 9))
+    assert choose([plain] * 20, 8) == [0, 3, 5, 8, 11, 14, 16, 19]
+    assert choose([plain] * 7 + [rare] + [plain] * 12, 8) == [0, 3, 5, 7, 8, 11, 14, 16]
+    assert choose([plain, rare], 8) == [0, 1]
 
 
 def test_a_saved_key_paints_the_same_with_and_without_the_examples(tmp_path: Path) -> None:
     predictor, context = tiny(), Context((discs(0), discs(1)))
-    key = tune(predictor, context, seconds=None, steps=3)
+    key = prompt_of(predictor, context, steps=3)
     plane = discs(9).image
     first = apply_key(predictor, key).bind(context)(plane)
     path = key.save(tmp_path / "cells.key")
@@ -200,7 +234,7 @@ def test_a_saved_key_paints_the_same_with_and_without_the_examples(tmp_path: Pat
 
 def test_other_examples_join_those_of_the_key() -> None:
     predictor = tiny()
-    keyed = apply_key(predictor, tune(predictor, Context((discs(0),)), seconds=None, steps=1))
+    keyed = apply_key(predictor, prompt_of(predictor, Context((discs(0),))))
     segmenter: Any = keyed.bind(Context((discs(5),)))
     assert segmenter._learned == (0, None)
     assert segmenter(discs(9).image).labels.shape == (80, 80)
@@ -212,7 +246,7 @@ def test_other_examples_join_those_of_the_key() -> None:
 
 def test_planes_of_other_sizes_and_pixels_are_shown_at_the_scale_of_the_prompt() -> None:
     predictor = tiny()
-    key = tune(predictor, Context((discs(side=60, spacing=(1.0, 1.0)),)), seconds=None, steps=1)
+    key = prompt_of(predictor, Context((discs(side=60, spacing=(1.0, 1.0)),)))
     keyed = apply_key(predictor, key)
     segmenter: Any = keyed.bind(key.context)
     view = segmenter._view((200, 30))
@@ -232,7 +266,7 @@ def test_instances_of_any_number_can_be_tuned() -> None:
         labels[k // 5 * 12 : k // 5 * 12 + 9, k % 5 * 12 : k % 5 * 12 + 9] = 1000 + k
     image = (labels > 0).astype(np.float32)[..., None]
     predictor, context = tiny(), Context((Example(image, labels),), "instance")
-    key = tune(predictor, context, seconds=None, steps=1)
+    key = prompt_of(predictor, context)
     assert apply_key(predictor, key).bind(context)(image).labels.shape == (64, 64)
     with pytest.raises(InputError, match=r"at most 13 different labels; got 30.*instance"):
         tune(predictor, Context((Example(image, labels),)), steps=1)
@@ -259,7 +293,7 @@ def test_who_stops_keeps_the_best_so_far() -> None:
 
 
 def test_seconds_are_kept() -> None:
-    key = tune(tiny(), Context((discs(),)), seconds=0.5)
+    key = tune(tiny(), Context((discs(),)), seconds=1)
     assert 0 < key.learned.seconds < 5
     assert key.learned.steps >= 1
 
@@ -281,8 +315,6 @@ def test_what_cannot_be_tuned_says_so() -> None:
 
 
 def test_a_key_that_does_not_fit_the_network_is_refused() -> None:
-    from dataclasses import replace
-
     predictor = tiny()
     key = tune(predictor, Context((discs(),)), seconds=None, steps=1)
     wrong = [

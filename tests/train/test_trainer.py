@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -245,6 +246,9 @@ def test_the_configs_that_come_with_the_project_can_be_read(file: Path) -> None:
         ({"model": {"network": "micro", "channels": [8, "8"]}}, r"model\.channels must be a list of int"),
         ({"model": {"network": "micro", "width": 18}}, "width must divide by 4"),
         ({"batch": {"scene": 64, "side": 65}}, "side must be 16 to scene"),
+        ({"batch": {"jitter": math.nan}}, "jitter must be a number"),
+        ({"optimizer": {"seconds": math.inf}}, "either steps or seconds"),
+        ({"report": {"validate_seconds": math.nan}}, "must be positive"),
         ({"batch": {"scene": 48, "side": 48}}, "scene, which must be at least 64"),
     ],
 )

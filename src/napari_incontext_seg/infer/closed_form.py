@@ -245,7 +245,8 @@ class ClosedFormSegmenter:
         return closed_form, joined
 
     def _placed(self, scores: Tensor) -> Tensor:
-        return scores if self._places is None else self._places.added(scores)
+        large = scores.shape[-2] * scores.shape[-1] > LARGE
+        return scores if self._places is None or large else self._places.added(scores)
 
     def _fitted(self, shown: Sequence[Shown], see: Respond) -> Guess:
         effort = {"stages": 1, "units": UNITS // 2} if self.predictor.quality == "fast" else {}

@@ -40,7 +40,8 @@ CONSTANT = 2 * LEAST  # deviation, with what is added, below which an image is c
 MAX_CONTEXT = 3  # channels in which the second stage is shown the first guess
 # values of a plane whose responses are held at a time
 TILE = Portion(2**20, "values of a plane", least=2**14)
-KEPT = 2**21  # pixels of all examples whose features are kept while fitting, about 250 bytes each; else seen twice
+# pixels of all examples whose features (212 bytes each of grey, 444 of colour) are kept while fitting; else seen twice
+KEPT = 2**21
 
 Shown: TypeAlias = tuple[Tensor, Tensor, Tensor]
 Respond: TypeAlias = Callable[[Tensor], Tensor]

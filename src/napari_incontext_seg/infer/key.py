@@ -72,6 +72,8 @@ class Learned:
         took = f"{counted(self.steps, 'step')}, {self.seconds:.0f} s"
         if self.before is None or self.after is None:
             return f"no part of the annotated slices could be held out to judge tuning, so nothing was changed ({took})"
+        if not self.steps:
+            return f"no time was left to learn beside judging it, so nothing was changed ({took}): give it more"
         if not self.kept:
             return f"tuning did not help on a held-out part: Dice stays {self.before:.3f}, nothing was changed ({took})"
         return f"Dice on a held-out part of the annotated slices: {self.before:.3f}, tuned {self.after:.3f} ({took})"

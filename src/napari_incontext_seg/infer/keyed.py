@@ -86,7 +86,10 @@ class KeyedSegGpt(SegGptPredictor):
             own = match_context(self.key.context, context.examples[0].spacing).examples
             shown = {**dict(enumerate(enumerate(own))), **shown}
         learned, examples = zip(*shown.values(), strict=True)
-        return KeyedSegmenter(self, replace(context, examples=examples), learned)
+        joined = replace(context, examples=examples)
+        if not self.key.learned.kept:  # the prompt is what the tuning began with
+            return SegGptSegmenter(self, joined)
+        return KeyedSegmenter(self, joined, learned)
 
     def tuned(self, context: Context, budget: Budget) -> Key:
         """Raise InputError: what is tuned already is not tuned again."""

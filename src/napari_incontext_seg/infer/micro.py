@@ -62,7 +62,7 @@ class MicroPredictor(ClosedFormPredictor):
 
     def see(self, planes: Tensor) -> Tensor:
         """Features (B, F, Y, X) of standardised planes (B, C, Y, X): filter responses, and the network's."""
-        return torch.cat([image_features(planes), self.network(_in_colour(planes))], dim=1)
+        return torch.cat([image_features(planes), self.network(in_colour(planes))], dim=1)
 
     def second_opinion(self, kind: Kind, ids: tuple[int, ...]) -> Respond | None:
         """What the tuned network paints, if the model was tuned; of objects, with their borders or without as here.
@@ -85,12 +85,14 @@ class MicroPredictor(ClosedFormPredictor):
         unknown = ", ".join(str(i) for i in ids if i not in tuned.ids)
         if unknown:
             raise InputError(f"the key does not know label {unknown} of the new examples. Tune it anew, on these too.")
-        return lambda standard: tuned(_in_colour(standard), ids)
+        return lambda standard: tuned(in_colour(standard), ids)
 
     def tuned(self, context: Context, budget: Budget) -> Key:
         """Learn from the annotated slices: see `infer.tuning.tune`."""
         from .micro_tuning import tune_network
 
+        if self._kind is not None:
+            raise InputError("this model uses a key already: tune it without, on all the examples.")
         return tune_network(self, context, budget)
 
     def with_key(self, key: Key) -> MicroPredictor:
@@ -111,6 +113,6 @@ class MicroPredictor(ClosedFormPredictor):
         return self._alike(self.network.without_blocks(), name=self.name, digest=f"{self.digest}-without-blocks")
 
 
-def _in_colour(planes: Tensor) -> Tensor:
+def in_colour(planes: Tensor) -> Tensor:
     """Planes (B, C, Y, X) with the three channels that the network sees."""
     return planes if planes.shape[1] == 3 else planes[:, :1].expand(-1, 3, -1, -1)

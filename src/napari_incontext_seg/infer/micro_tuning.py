@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,14 +26,12 @@ from ..core.types import Context, Example
 from ..errors import KeyFileError
 from ..model.losses import FITTED
 from ..model.micro import Micro, closed_form
-from .closed_form import class_ids, class_maps
+from .closed_form import ClosedFormSegmenter, class_ids, class_maps
 from .guess import standardized
 from .held_out import hold_out
 from .key import Key
+from .micro import MicroPredictor, in_colour
 from .tuning import Budget, learn
-
-if TYPE_CHECKING:
-    from .micro import MicroPredictor
 
 SIDE, CROPS = 128, 8  # pixels a side of a crop, and crops a step
 TRIALS = 20  # centres drawn until a crop shows something annotated
@@ -110,11 +109,13 @@ class NetworkTuner:
             torch.manual_seed(seed)
             self.tuned = TunedNetwork(deepcopy(predictor.network), self.ids).to(predictor.device)
         images = [torch.tensor(e.image).movedim(2, 0)[None] for e in examples]
-        standard = [planes[0].expand(3, -1, -1).contiguous() for planes in standardized(images)]
-        self._slices = [(planes, *self._learned_from(k)) for k, planes in enumerate(standard)]
-        sizes = sum(F.one_hot(c[c != IGNORED], len(self.ids)).sum(0) for _, c, _ in self._slices) + torch.ones(())
+        self._slices = [(planes[0], *self._learned_from(k)) for k, planes in enumerate(standardized(images))]
+        known = [classes[classes != IGNORED].int() for _, classes, _ in self._slices]
+        sizes = sum(torch.bincount(c, minlength=len(self.ids)) for c in known) + torch.ones(())
         self._balance = (sizes.rsqrt() / (sizes.rsqrt() * sizes / sizes.sum()).sum()).to(predictor.device)
         self._begin()
+        if any(self.held_out):
+            self._untuned  # noqa: B018  # fitted here, so that how long judging takes is known from the first time
         self.optimizer = torch.optim.AdamW(self.tuned.train().parameters(), lr=LEARNING_RATE, weight_decay=DECAY)
 
     def step(self, share: float) -> float:
@@ -123,7 +124,7 @@ class NetworkTuner:
         rate = LEARNING_RATE * min(1.0, (share + 0.01) / WARMUP) * (1 + np.cos(np.pi * share)) / 2
         self.optimizer.param_groups[0]["lr"] = rate
         images, classes = (torch.stack(t).to(self.predictor.device) for t in zip(*self._crops(), strict=True))
-        loss = self._loss(self.tuned.logits(images), classes)
+        loss = self._loss(self.tuned.logits(in_colour(images)), classes)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.tuned.parameters(), CLIP)
@@ -138,8 +139,7 @@ class NetworkTuner:
         chosen = [k for k, tile in enumerate(self.held_out) if tile is not None][:MAX_JUDGED]
         if not chosen:
             return None
-        shown = [cut(self._without_held_out(k), window) for k, window in enumerate(self.windows)]
-        segmenter = self.predictor.bind(Context(tuple(shown)))  # is fitted once
+        segmenter = self._untuned
         if self.steps:
             segmenter = segmenter.asking(self.predictor.with_opinion(self.tuned.eval()))
         scores = []
@@ -152,6 +152,12 @@ class NetworkTuner:
         self.tuned.train()
         return float(np.mean(scores)) if scores else None
 
+    @cached_property
+    def _untuned(self) -> ClosedFormSegmenter:
+        """What paints the held-out parts without having seen them."""
+        shown = [cut(self._without_held_out(k), window) for k, window in enumerate(self.windows)]
+        return self.predictor.bind(Context(tuple(shown)))
+
     def found(self) -> dict[str, NDArray[np.float16]]:
         """The weights as a key keeps them."""
         return {name: value.detach().cpu().half().numpy() for name, value in self.tuned.state_dict().items()}
@@ -161,12 +167,13 @@ class NetworkTuner:
         """Let the last layer begin as the closed form on some pixels of every slice."""
         network, head = self.tuned.network.eval(), self.tuned.head
         features, targets = [], []
-        for image, classes, _ in self._slices:
-            known = (classes.flatten() != IGNORED).nonzero()[:, 0]
+        for (image, classes, _), window in zip(self._slices, self.windows, strict=True):
+            image, classes = image[(..., *window.area)], classes[window.area].flatten()
+            known = (classes != IGNORED).nonzero()[:, 0]
             chosen = known[torch.from_numpy(self.random.permutation(len(known))[:FITTED])]
-            seen = network(image[None].to(self.predictor.device))[0].flatten(1).mT
+            seen = network(in_colour(image[None]).to(self.predictor.device))[0].flatten(1).mT
             features.append(seen[chosen.to(seen.device)])
-            targets.append(F.one_hot(classes.flatten()[chosen], len(self.ids)).to(seen))
+            targets.append(F.one_hot(classes[chosen].long(), len(self.ids)).to(seen))
         weights = closed_form(torch.cat(features)[None], torch.cat(targets)[None], network.log_ridge.exp())[0]
         weights = weights * network.log_sharpness.exp()
         head.weight.copy_(weights[:-1].mT[..., None, None])
@@ -186,7 +193,7 @@ class NetworkTuner:
         return [self._crop(*self._slices[self.random.integers(len(self._slices))]) for _ in range(CROPS)]
 
     def _crop(self, image: Tensor, classes: Tensor, annotated: Tensor) -> tuple[Tensor, Tensor]:
-        """A crop (3, SIDE, SIDE) of a slice and its classes (SIDE, SIDE), turned, bent and lit at random."""
+        """A crop (C, SIDE, SIDE) of a slice and its classes (SIDE, SIDE), turned, bent and lit at random."""
         random, size = self.random, np.array(classes.shape)
         centre = self._centre(annotated)
         angle, mirrored = random.uniform(0, 2 * np.pi), random.choice([-1, 1])
@@ -199,7 +206,7 @@ class NetworkTuner:
         places = torch.from_numpy(((grid + bend) * 2 / size - 1)[None, ..., ::-1].astype(np.float32))
         crop = F.grid_sample(image[None], places, padding_mode="reflection", align_corners=False)[0]
         labels = F.grid_sample(
-            classes[None, None].float(), places, mode="nearest", padding_mode="reflection", align_corners=False
+            classes[None, None], places, mode="nearest", padding_mode="reflection", align_corners=False
         )
         contrast, brightness, noise = random.normal(0, (LIGHT, LIGHT, NOISE))
         grain = torch.from_numpy(random.standard_normal((1, SIDE, SIDE), np.float32))
@@ -218,10 +225,10 @@ class NetworkTuner:
         return centre
 
     def _learned_from(self, number: int) -> tuple[Tensor, Tensor]:
-        """Of a slice: classes (Y, X), `IGNORED` where nothing is learned, and where it is annotated."""
+        """Of a slice: classes (Y, X), `IGNORED` where nothing is learned, as floats, and where it is annotated."""
         example = self._without_held_out(number)
         classes = np.where(example.valid, np.searchsorted(self.ids, example.labels), IGNORED)
-        return torch.from_numpy(classes), torch.tensor(self.examples[number].valid)
+        return torch.from_numpy(classes.astype(np.float32)), torch.tensor(self.examples[number].valid)
 
     def _without_held_out(self, number: int) -> Example:
         example, tile = self.examples[number], self.held_out[number]

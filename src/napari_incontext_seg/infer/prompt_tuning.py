@@ -8,7 +8,7 @@ Source: arXiv 2304.03284 (SegGPT), section 3.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
@@ -23,7 +23,7 @@ from ..core.canvas import fit_canvas
 from ..core.metrics import dice
 from ..core.palette import MAX_COLOURS, Palette, passes
 from ..core.tiling import Tile, best_window
-from ..core.types import Context
+from ..core.types import Context, Example
 from ..errors import InputError
 from ..model.losses import masked_smooth_l1
 from ..model.seggpt import SegGpt, normalize
@@ -87,8 +87,7 @@ class PromptTuner:
         self.tile = self.segmenter.tile(self.examples[0].labels.shape)
         largest = int(self.tile[0] * HELD_OUT), int(self.tile[1] * HELD_OUT)
         self.held_out = [hold_out(example, largest) for example in self.examples]
-        count = min(len(self.examples), MAX_PROMPTS)
-        self.chosen = sorted({int(i) for i in np.linspace(0, len(self.examples) - 1, count).round()})
+        self.chosen = choose(self.examples, MAX_PROMPTS)
         self.areas = [best_window(self.examples[i], self.tile) for i in self.chosen]
         self.images, self.targets = (torch.stack(list(t)).requires_grad_() for t in zip(*self._start(), strict=True))
         self.random = np.random.default_rng(seed)
@@ -208,6 +207,17 @@ class PromptTuner:
         """(H, W, C) in [0, 1] -> (1, 3, H, W), normalised."""
         pixels = np.ascontiguousarray(three_channels(image).transpose(2, 0, 1)[None])
         return normalize(torch.from_numpy(pixels).to(self.predictor.device))
+
+
+def choose(examples: Sequence[Example], most: int) -> list[int]:
+    """Numbers of up to ``most`` examples that show every label, if so few can; the others are spread evenly."""
+    spread = [int(i) for i in np.linspace(0, len(examples) - 1, min(len(examples), most)).round()]
+    missing, needed = {i for e in examples for i in e.ids}, list[int]()
+    while missing and len(needed) < most:
+        needed.append(max([*spread, *range(len(examples))], key=lambda k: len(missing.intersection(examples[k].ids))))
+        missing -= {*examples[needed[-1]].ids}
+    others = [k for k in spread if k not in needed]
+    return sorted([*needed, *others[: most - len(needed)]])
 
 
 @contextmanager

@@ -9,11 +9,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 from ..core.types import Context, Predictor
 from ..errors import InputError
+from ..model.precision import Interrupted, without_subnormals
 from .key import Key, Learned
 from .memory import memory_errors
 
@@ -48,7 +50,7 @@ class Budget:
     say: Callable[[str], None] = _ignore
     on_progress: Callable[[float], None] = _ignore
     should_stop: Callable[[], bool] | None = None
-    _started: float = field(default_factory=time.perf_counter, init=False)
+    _started: float = field(default_factory=lambda: time.perf_counter(), init=False)
 
     def __post_init__(self) -> None:
         limits = [limit for limit in (self.seconds, self.steps) if limit is not None]
@@ -108,17 +110,22 @@ class Learner(Protocol[Found]):
 
 def learn(learner: Learner[Found], budget: Budget, looks: int) -> tuple[Found, Learned]:
     """Take steps until the budget is spent, and return the best that was found in about ``looks`` judgements."""
+    return without_subnormals(partial(_learn, learner, budget, looks))
+
+
+def _learn(learner: Learner[Found], budget: Budget, looks: int, interrupted: Interrupted) -> tuple[Found, Learned]:
     start = time.perf_counter()
     best, before = learner.found(), learner.judge()
     look, begun = time.perf_counter() - start, budget.elapsed
     after, steps, looked, reserve = before, 0, 0, 0.0
-    while before is not None and not budget.stopped and (steps == 0 or budget.share(steps, reserve) < 1):
+    over = before is None or budget.learned(0, begun, look) >= 1 or budget.stopped
+    while not over:
         start = time.perf_counter()
         learner.step(budget.learned(steps, begun, look))
         steps += 1
         reserve = max(reserve, time.perf_counter() - start + look)  # for one more step, and to judge it
         budget.on_progress(budget.share(steps))
-        over = budget.share(steps, reserve) >= 1 or budget.stopped
+        over = budget.share(steps, reserve) >= 1 or budget.stopped or interrupted()
         if over or budget.share(steps) * looks >= looked + 1:
             looked = int(budget.share(steps) * looks)
             score = learner.judge()

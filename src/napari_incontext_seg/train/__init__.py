@@ -1,1 +1,1 @@
-"""Training of the embedded model. Needs torch, timm, einops, numpy and safetensors alone."""
+"""Training of the embedded model, and of SegGPTs. Needs torch, timm, einops, numpy and safetensors alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -19,6 +20,9 @@ Table = TypeVar("Table")
 @dataclass(frozen=True)
 class BatchConfig:
     """How episodes become batches.
+
+    A `Micro` paints every view of an episode from one other view, whole, and does nothing with ``lower_half``,
+    ``masked``, ``crop``, ``stitch`` and ``balance``.
 
     Parameters
     ----------
@@ -71,8 +75,8 @@ class BatchConfig:
             raise InputError(
                 f"side must be 16 to scene, which must be at least {SMALLEST}; got {self.side} and {self.scene}."
             )
-        if self.jitter < 0:
-            raise InputError(f"jitter must not be negative; got {self.jitter}.")
+        if not 0 <= self.jitter < math.inf:
+            raise InputError(f"jitter must be a number and not negative; got {self.jitter}.")
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ class OptimizerConfig:
     average: float = 0.0
 
     def __post_init__(self) -> None:
-        if (self.steps > 0) == (self.seconds > 0) or min(self.steps, self.seconds) < 0:
+        if (self.steps > 0) == (self.seconds > 0) or self.steps < 0 or not 0 <= self.seconds < math.inf:
             raise InputError(f"give either steps or seconds; got {self.steps} steps and {self.seconds} seconds.")
         if not (self.learning_rate > 0 and self.clip > 0 and self.weight_decay >= 0):
             raise InputError(f"learning_rate and clip must be positive, weight_decay not negative; got {self}.")
@@ -132,7 +136,7 @@ class ReportConfig:
     validation_episodes: int = 128
 
     def __post_init__(self) -> None:
-        if min(self.log_steps, self.save_steps, self.validation_episodes) < 1 or self.validate_seconds <= 0:
+        if min(self.log_steps, self.save_steps, self.validation_episodes) < 1 or not self.validate_seconds > 0:
             raise InputError(f"steps, seconds and episodes of a report must be positive; got {self}.")
 
 

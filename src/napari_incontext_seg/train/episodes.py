@@ -1,6 +1,6 @@
 """Synthetic in-context episodes: several views of one kind of scene, and the same parts drawn in each.
 
-Everything is made in batches on the device that trains, so that the device never waits for data.
+Everything is made in batches on the device that trains, so that nothing is copied to it.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from ..errors import FileError, ModelError
 from ..model.checkpoint import load_model, save_model
 from ..model.losses import masked_smooth_l1
 from ..model.micro import Micro
+from ..model.precision import without_subnormals
 from ..model.registry import Network, create_model
 from ..model.seggpt import SegGpt
 from .batch import Batch, canvases, make_batch, pixels
@@ -192,7 +193,12 @@ def train(
     parameters = sum(p.numel() for p in run.network.parameters())
     say(f"{parameters / 1e6:.2f} million parameters on {device}; from step {run.progress.step}")
     log = Log(folder / LOG, run.progress.step, say)
-    _loop(run, folder, log, started, lambda: should_stop() or time.monotonic() >= started + seconds)
+    ends = started + seconds
+    without_subnormals(
+        lambda interrupted: _loop(
+            run, folder, log, started, lambda: interrupted() or should_stop() or time.monotonic() >= ends
+        )
+    )
     save_model(run.shipped, folder / WEIGHTS, half=True)
     say(f"{'finished' if run.done else 'stopped'} at step {run.progress.step}; weights in {folder / WEIGHTS}")
     return run.progress

@@ -47,7 +47,7 @@ def make_pool(
 
 def dense(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Number the classes that the examples of labels (N, K + 1, Y, X) show from 1 on; return how many there are."""
-    classes = int(labels.max()) + 1
+    classes = max(1, int(labels.max())) + 1
     shown = torch.stack([(labels[:, :-1] == c).flatten(1).any(1) for c in range(1, classes)], 1).long()
     table = F.pad(shown.cumsum(1) * shown, (1, 0))
     return table.gather(1, labels.flatten(1)).view_as(labels), shown.sum(1)

@@ -38,7 +38,8 @@ def save_state(
 ) -> None:
     """Save a run. Weights are stored as they are, the average as float16, the optimiser's moments as bfloat16.
 
-    What is stored with fewer bits is rounded in memory too, so that who resumes computes the same as who goes on.
+    What is stored with fewer bits is rounded in memory too, so that who resumes computes the same as who goes on. Both
+    differ slightly from a run that never saved here.
 
     Raises
     ------
