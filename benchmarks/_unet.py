@@ -19,6 +19,7 @@ from napari_incontext_seg.core.palette import scores_to_labels
 from napari_incontext_seg.core.tiling import blend, plan_tiles
 from napari_incontext_seg.core.types import Context, Example, Plane, Segmentation, Segmenter
 from napari_incontext_seg.infer.guess import Guess, fit
+from napari_incontext_seg.model.precision import without_subnormals
 
 SECONDS, THREADS = 60.0, 2
 CROP, CROPS = 128, 4  # px; crops a step
@@ -74,7 +75,8 @@ class UNetPredictor:
         parts = [_tensors(example, ids, objects) for example in context.examples]
         guess = fit([(i, _hot(c, len(ids)), c != IGNORED) for i, c in parts], background=ids[0] == 0)
         shown = [(_inputs(i, guess.paint_example(i, k), guess), c[:, None]) for k, (i, c) in enumerate(parts)]
-        network = train(shown, len(ids), parts[0][0].shape[1], self.seconds)
+        channels = parts[0][0].shape[1]
+        network = without_subnormals(lambda _: train(shown, len(ids), channels, self.seconds))
 
         def segment(plane: Plane, /) -> Segmentation:
             image = torch.tensor(plane).movedim(2, 0)[None]
