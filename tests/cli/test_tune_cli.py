@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,12 @@ def tune(job: Path, *arguments: str, labels: str = "labels.tif", image: str = "i
         ["tune", str(job / image), "--labels", str(job / labels), "--save", str(job / "cells.key"),
          "--model", str(job / "tiny.safetensors"), "--seconds", "0.3s", *arguments]
     )  # fmt: skip
+
+
+def press_control_c() -> None:
+    """From the thread that learns, and wait until the main thread has taken notice."""
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.5)
 
 
 def propagate(job: Path, *arguments: str, model: str = "tiny.safetensors", image: str = "image.tif") -> int:
@@ -133,7 +141,7 @@ def test_control_c_keeps_the_best_so_far(
     def interrupted(self: PromptTuner, share: float) -> float:
         steps.append(share)
         if len(steps) == 2:
-            signal.raise_signal(signal.SIGINT)
+            press_control_c()
         return step(self, share)
 
     monkeypatch.setattr(PromptTuner, "step", interrupted)
@@ -146,8 +154,8 @@ def test_control_c_keeps_the_best_so_far(
 
 def test_control_c_twice_ends_it(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(self: PromptTuner, share: float) -> float:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
+        press_control_c()
+        press_control_c()
         return share
 
     monkeypatch.setattr(PromptTuner, "step", interrupted)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event
 from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
+RESPONSE = 0.1  # seconds: who only waits is not interrupted on Windows
 T = TypeVar("T")
 Interrupted: TypeAlias = Callable[[], bool]
 
@@ -29,7 +30,10 @@ def without_subnormals(work: Callable[[Interrupted], T]) -> T:
     interrupted = Event()
     with ThreadPoolExecutor(1, initializer=torch.set_flush_denormal, initargs=(True,)) as fresh:
         try:
-            return fresh.submit(work, interrupted.is_set).result()
+            outcome = fresh.submit(work, interrupted.is_set)
+            while not wait([outcome], timeout=RESPONSE).done:
+                pass
+            return outcome.result()
         except KeyboardInterrupt:
             interrupted.set()
             raise
