@@ -104,6 +104,17 @@ def run(dock, qtbot, predictor=None, **settings):
     return predictor
 
 
+def left_after_a_run(desk, viewer, qtbot):
+    """Paint, then open the image anew: all that is left is on disk. Returns the labels that were there."""
+    desk.collecting.add_slice()
+    run(desk, qtbot)
+    before = desk.bench.planes.layer.data.copy()
+    desk.bench.close()
+    viewer.layers.clear()
+    viewer.add_image(blobs(), name="blobs")
+    return before
+
+
 def painted(dock):
     """Numbers of the slices that have labels."""
     return [p for p in range(len(dock.bench.planes)) if dock.bench.planes.read(p).any()]
@@ -1005,12 +1016,7 @@ def test_a_session_is_offered_and_restored(desk, viewer, qtbot):
 
 
 def test_a_session_is_offered_before_there_are_labels_which_come_back_in_a_new_layer(desk, viewer, qtbot):
-    desk.collecting.add_slice()
-    run(desk, qtbot)
-    before = desk.bench.planes.layer.data.copy()
-    desk.bench.close()
-    viewer.layers.clear()
-    viewer.add_image(blobs(), name="blobs")
+    before = left_after_a_run(desk, viewer, qtbot)
     assert desk.bench.project is None
     assert not desk.restore.isHidden()
     desk.restore.take.click()
@@ -1022,12 +1028,7 @@ def test_a_session_is_offered_before_there_are_labels_which_come_back_in_a_new_l
 
 
 def test_a_session_can_still_be_restored_when_work_began_anew(desk, viewer, qtbot):
-    desk.collecting.add_slice()
-    run(desk, qtbot)
-    before = desk.bench.planes.layer.data.copy()
-    desk.bench.close()
-    viewer.layers.clear()
-    viewer.add_image(blobs(), name="blobs")
+    before = left_after_a_run(desk, viewer, qtbot)
     desk.layers.new.click()
     viewer.dims.set_current_step(0, 7)
     labels = desk.bench.planes.layer
@@ -1048,12 +1049,7 @@ def test_a_session_can_still_be_restored_when_work_began_anew(desk, viewer, qtbo
 
 
 def test_labels_of_a_layer_that_a_session_knows_nothing_of_are_not_written_over(desk, viewer, qtbot, notes):
-    desk.collecting.add_slice()
-    run(desk, qtbot)
-    before = desk.bench.planes.layer.data.copy()
-    desk.bench.close()
-    viewer.layers.clear()
-    viewer.add_image(blobs(), name="blobs")
+    before = left_after_a_run(desk, viewer, qtbot)
     truth = viewer.add_labels(np.full(SHAPE, 7, np.uint8), name="truth")
     assert desk.layers.labels.currentText() == "truth"
     desk.restore.take.click()
@@ -1065,12 +1061,7 @@ def test_labels_of_a_layer_that_a_session_knows_nothing_of_are_not_written_over(
 
 
 def test_examples_that_were_made_before_a_session_is_restored_in_a_new_layer_go_there_too(desk, viewer, qtbot):
-    desk.collecting.add_slice()
-    run(desk, qtbot)
-    before = desk.bench.planes.layer.data.copy()
-    desk.bench.close()
-    viewer.layers.clear()
-    viewer.add_image(blobs(), name="blobs")
+    before = left_after_a_run(desk, viewer, qtbot)
     truth = viewer.add_labels(np.full(SHAPE, 7, np.uint8), name="truth")
     viewer.dims.set_current_step(0, 6)
     desk.collecting.add_slice()

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from ..core.types import Context, Example
 from ..errors import KeyFileError
 from ..model.losses import FITTED
 from ..model.micro import Micro, closed_form
-from .closed_form import ClosedFormSegmenter, class_ids, class_maps
+from .closed_form import class_ids, class_maps
 from .guess import standardized
 from .held_out import hold_out
 from .key import Key
@@ -114,8 +113,9 @@ class NetworkTuner:
         sizes = sum(torch.bincount(c, minlength=len(self.ids)) for c in known) + torch.ones(())
         self._balance = (sizes.rsqrt() / (sizes.rsqrt() * sizes / sizes.sum()).sum()).to(predictor.device)
         self._begin()
-        if any(self.held_out):
-            self._untuned  # noqa: B018  # fitted here, so that how long judging takes is known from the first time
+        # what judges: fitted here, so that the first judgement tells how long the others take
+        shown = Context(tuple(cut(self._without_held_out(k), window) for k, window in enumerate(self.windows)))
+        self._untuned = predictor.bind(shown) if any(tile is not None for tile in self.held_out) else None
         self.optimizer = torch.optim.AdamW(self.tuned.train().parameters(), lr=LEARNING_RATE, weight_decay=DECAY)
 
     def step(self, share: float) -> float:
@@ -137,7 +137,7 @@ class NetworkTuner:
         Before the first step it is the untuned model that is judged.
         """
         chosen = [k for k, tile in enumerate(self.held_out) if tile is not None][:MAX_JUDGED]
-        if not chosen:
+        if self._untuned is None:
             return None
         segmenter = self._untuned
         if self.steps:
@@ -151,12 +151,6 @@ class NetworkTuner:
             scores += [dice(found, truth, [i]) for i in self.ids if i and (truth == i).any()]
         self.tuned.train()
         return float(np.mean(scores)) if scores else None
-
-    @cached_property
-    def _untuned(self) -> ClosedFormSegmenter:
-        """What paints the held-out parts without having seen them."""
-        shown = [cut(self._without_held_out(k), window) for k, window in enumerate(self.windows)]
-        return self.predictor.bind(Context(tuple(shown)))
 
     def found(self) -> dict[str, NDArray[np.float16]]:
         """The weights as a key keeps them."""
