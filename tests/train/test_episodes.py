@@ -38,9 +38,9 @@ def many() -> Episodes:
 
 def test_shapes_and_ranges(many: Episodes) -> None:
     assert many.images.shape == (90, 3, 3, SIZE, SIZE)
-    assert many.labels.shape == many.instances.shape == (90, 3, SIZE, SIZE)
+    assert many.labels.shape == (90, 3, SIZE, SIZE)
     assert many.images.dtype == torch.float32
-    assert many.labels.dtype == many.instances.dtype == torch.int64
+    assert many.labels.dtype == torch.int64
     assert many.images.isfinite().all()
     assert 0 <= many.images.min() <= many.images.max() <= 1
     assert 0 <= many.labels.min() <= many.labels.max() <= 4
@@ -50,7 +50,6 @@ def test_the_same_seed_gives_the_same_episodes() -> None:
     first, again, other = generate(6, SIZE, 7), generate(6, SIZE, 7), generate(6, SIZE, 8)
     assert torch.equal(first.images, again.images)
     assert torch.equal(first.labels, again.labels)
-    assert torch.equal(first.instances, again.instances)
     assert not torch.equal(first.images, other.images)
 
 
@@ -84,7 +83,7 @@ def gpu_draw() -> Iterator[Draw]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_stays_on_the_device_and_never_waits_for_it(family: str, gpu_draw: Draw) -> None:
     scene = FAMILIES[family].family(gpu_draw, SIZE)
-    assert {scene.dyes.device.type, scene.parts.device.type, scene.identity.device.type} == {"cuda"}
+    assert {scene.dyes.device.type, scene.parts.device.type} == {"cuda"}
 
 
 @pytest.mark.parametrize("colour", [False, True])
@@ -120,18 +119,6 @@ def test_neighbours_resemble_each_other_and_independent_views_do_not() -> None:
         return float((2 * both / (query.flatten(1).sum(1) + example.flatten(1).sum(1)).clamp_min(1)).mean())
 
     assert overlap(1.0) > overlap(0.0) + 0.2
-
-
-def test_instances_lie_under_the_labels_and_keep_their_ids_in_neighbours() -> None:
-    config = EpisodeConfig(families=("fluorescent_nuclei",), neighbours=1.0)
-    episodes = generate(12, SIZE, 2, config=config)
-    assert (episodes.instances[episodes.labels == 0] == 0).all()
-    shared, shown = 0, 0
-    for query, example in episodes.instances:
-        ids = set(query.unique().tolist()) - {0}
-        shared += len(ids & set(example.unique().tolist()))
-        shown += len(ids)
-    assert shared > 0.5 * shown > 0
 
 
 def best_threshold_dice(image: NDArray[np.float32], target: NDArray[np.bool_]) -> float:

@@ -64,16 +64,12 @@ class Episodes:
         (B, 1 + K, 3, H, W) float32 in [0, 1]; three equal channels where the scene is grey.
     labels
         (B, 1 + K, H, W) int64 classes, 0 = background. Every class is in at least one example.
-    instances
-        (B, 1 + K, H, W) int64 ids of the objects under the labels, the same in all views of a deformed scene; 0
-        where the family has no objects.
     families
         B names.
     """
 
     images: Tensor
     labels: Tensor
-    instances: Tensor
     families: tuple[str, ...]
 
 
@@ -121,16 +117,15 @@ def generate(
         draw = draw_for(members)
         scene = FAMILIES[name].family(draw, size)
         labels = annotate(draw, scene.parts, scene.main, config.max_classes)
-        views = (scene.dyes, labels, torch.where(labels > 0, scene.identity, 0))
-        scenes.append((members, *(draw.by_episode(view) for view in views)))
-    dyes, labels, instances = _in_order(scenes)
+        scenes.append((members, draw.by_episode(scene.dyes), draw.by_episode(labels)))
+    dyes, labels = _in_order(scenes)
     pictures = []
     for colour, members in _groups(in_colour, device):
         draw = draw_for(members)
         picture = form(draw, dyes[members].flatten(0, 1), colour, draw.spread(inverted.to(device)[members]))
         pictures.append((members, draw.by_episode(picture)))
     (images,) = _in_order(pictures)
-    return Episodes(images, labels, instances, tuple(names))
+    return Episodes(images, labels, tuple(names))
 
 
 def _groups(keys: Sequence[Key], device: torch.device) -> Iterator[tuple[Key, Tensor]]:

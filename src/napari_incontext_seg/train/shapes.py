@@ -46,7 +46,6 @@ class Objects:
     across: Tensor
     radius: Tensor
     wall: Tensor
-    identity: Tensor
     kind: Tensor
     traits: Tensor
 
@@ -141,7 +140,6 @@ def objects(draw: Draw, grid: Tensor, place: Placement, reach: int = 2) -> Objec
         across=(off_x * look[0] - off_y * look[1]) * look[3],
         radius=radius,
         wall=(next_norm - norm) * radius / 2,
-        identity=cell.view(shape).long(),
         kind=look[4] < 0,
         traits=look[5:].movedim(0, 1),
     )

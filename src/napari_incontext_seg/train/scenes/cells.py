@@ -88,13 +88,8 @@ def fluorescent_nuclei(draw: Draw, size: int) -> Scene:
             hole & nuclei.inside & (signed != 0),
             (debris > 0.2) & (dust > 0),
         ],
-        _identity(nuclei),
         main=1,
     )
-
-
-def _identity(cells: Objects) -> Tensor:
-    return torch.where(cells.inside, cells.identity + 1, 0)
 
 
 def _cytoplasm(draw: Draw, size: int, nuclei: Objects, radius: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,7 +152,6 @@ def phase_contrast(draw: Draw, size: int) -> Scene:
     return scene(
         [image + 0.5 * speck],
         [inside, inside & ~cells.kind, nucleus & inside, kinds, (debris > 0) & ~inside & draw.chance(0.15)],
-        torch.where(inside, cells.identity + 1, 0),
     )
 
 
@@ -177,7 +171,6 @@ def glowing_cells(draw: Draw, size: int) -> Scene:
     return scene(
         [level * profile * texture * (1 - 0.4 * nucleus), (ground - undershoot)],
         [cells.inside, cells.inside & cells.kind, nucleus & cells.inside],
-        _identity(cells),
     )
 
 
@@ -204,7 +197,6 @@ def stained_section(draw: Draw, size: int) -> Scene:
     return scene(
         [nucleus * (1 - 0.6 * marked) + 0.08 * stroma, stroma * (1 - 0.6 * inside), nucleus * marked],
         [space, ~space & ~inside & draw.chance(0.3), inside, inside & nuclei.kind, inside & ~nuclei.kind],
-        torch.where(inside, nuclei.identity + 1, 0),
         main=2,
     )
 
@@ -226,5 +218,4 @@ def particles(draw: Draw, size: int) -> Scene:
     return scene(
         [0.6 * (body - second), ground.clamp(0), 0.6 * second],
         [inside, inside & grains.kind, inside & ~grains.kind],
-        torch.where(inside, grains.identity + 1, 0),
     )

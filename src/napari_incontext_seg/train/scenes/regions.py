@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..draw import Draw
-from ..shapes import LATTICE, Placement, canvas, objects, warp
+from ..shapes import Placement, canvas, objects, warp
 from ..textures import blur, cloud, grain, specks, standardized, swell
 from ..trees import trees
 from .cells import two_kinds, wobble
@@ -85,7 +85,6 @@ def fibres(draw: Draw, size: int) -> Scene:
             (first > threshold) & draw.chance(0.5),
             (second > threshold) & draw.chance(0.5),
         ],
-        torch.where(blobs.inside, blobs.identity + 1, 0),
         main=1,
     )
 
@@ -189,7 +188,6 @@ def leaves(draw: Draw, size: int) -> Scene:
         *[torch.zeros(draw.count, size, size, device=draw.device) for _ in range(2)],
     ]
     parts: list[Tensor] = []
-    identity = torch.zeros(draw.count, size, size, device=draw.device, dtype=torch.long)
     shade = blur(standardized(cloud(draw, size, draw.uniform(10, 80), 2.0)), draw.uniform(0.5, 3)) - 0.5
     dyes[0] = dyes[0] + 0.3 * shade
     for layer in range(3):
@@ -211,5 +209,4 @@ def leaves(draw: Draw, size: int) -> Scene:
             dyes[dye] = mix(dyes[dye], amount / 1.5, over)
         parts = [part & ~things.inside for part in parts]
         parts.append(things.inside)
-        identity = torch.where(things.inside, things.identity + 1 + LATTICE**2 * layer, identity)
-    return scene([dye.clamp(0) for dye in dyes], parts, identity)
+    return scene([dye.clamp(0) for dye in dyes], parts)

@@ -24,29 +24,25 @@ class Scene:
         (N, 3, H, W) amounts of up to three dyes, about 0 to 1. Their sum is the grey image; in colour each has its own.
     parts
         (N, PARTS, H, W) bool, what could be asked for, the outer before the inner; unused ones are empty.
-    identity
-        (N, H, W) int64, which object a pixel belongs to; 0 where there is none.
     main
         The part that people ask for most.
     """
 
     dyes: Tensor
     parts: Tensor
-    identity: Tensor
     main: int
 
 
 Family: TypeAlias = Callable[[Draw, int], Scene]
 
 
-def scene(dyes: Sequence[Tensor], parts: Sequence[Tensor], identity: Tensor | None = None, main: int = 0) -> Scene:
+def scene(dyes: Sequence[Tensor], parts: Sequence[Tensor], main: int = 0) -> Scene:
     """Stack what a family made."""
     blank = torch.zeros_like(dyes[0])
     nothing = blank > 1
     return Scene(
         torch.stack([*dyes, *[blank] * (3 - len(dyes))], 1),
         torch.stack([*parts, *[nothing] * (PARTS - len(parts))], 1),
-        torch.zeros_like(blank, dtype=torch.long) if identity is None else identity,
         main,
     )
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..draw import Draw
-from ..shapes import LATTICE, Objects, Placement, canvas, objects, warp
+from ..shapes import Objects, Placement, canvas, objects, warp
 from ..textures import blur, cloud, grain, specks, standardized, swell
 from .cells import two_kinds, wobble
 from .scene import Scene, band, scene, soft
@@ -76,7 +76,6 @@ def electron_neuropil(draw: Draw, size: int) -> Scene:
             other,
             crowd & (room > 0.5) & draw.chance(0.2),
         ],
-        torch.where(walls, 0, torch.where(split, small.identity + 1 + LATTICE**2, large.identity + 1)),
         main=1,
     )
 
@@ -98,7 +97,7 @@ def _organelle(draw: Draw, cells: Objects, split: Tensor, room: Tensor, often: f
 def cell_walls(draw: Draw, size: int) -> Scene:
     """Cells that fill the plane, seen by their walls: stained or dark, even or patchy, with nuclei in some."""
     radius = draw.log_uniform(7, 0.3 * size, jitter=0.04)
-    large, small, split, wall = _packed(draw, size, radius)
+    large, _, split, wall = _packed(draw, size, radius)
     split = split & draw.chance(0.4)
     wall = torch.where(split, wall, large.wall)
     width = draw.log_uniform(0.8, 0.13 * 30, jitter=0.05)
@@ -120,7 +119,6 @@ def cell_walls(draw: Draw, size: int) -> Scene:
     return scene(
         [(0.8 * line + glow) * inside, fill * inside, nuclei * draw.uniform(0.15, 0.6) * inside],
         [inside & draw.chance(0.3), marked & inside & ~walls, nuclei & inside, walls],
-        torch.where(walls | outside, 0, torch.where(split, small.identity + 1 + LATTICE**2, large.identity + 1)),
         main=3,
     )
 
@@ -160,7 +158,6 @@ def myelin(draw: Draw, size: int) -> Scene:
     return scene(
         [ring * level, ground.clamp(0) * (1 - body), (amount - ring * level - ground * (1 - body)).clamp(0)],
         [inside, myelinated, inner, inner & fibres.kind, inside & plain],
-        torch.where(inside, fibres.identity + 1, 0),
     )
 
 
@@ -211,5 +208,4 @@ def glands(draw: Draw, size: int) -> Scene:
     return scene(
         [nuclei + 0.1 * counter, counter.clamp(0) * (1 - 0.5 * nuclei.clamp(0, 1))],
         [inside, ~inside & draw.chance(0.3), ring, lumen, (epithelial > 0.5), stromal > 0.5],
-        torch.where(inside, gland.identity + 1, 0),
     )
