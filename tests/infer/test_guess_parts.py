@@ -76,7 +76,8 @@ def test_normal_equations_add_up_and_solve_the_ridge_regression():
 
     def sums(rows):
         index = torch.arange(600)[None, rows]
-        return lift.sums(features[:, rows], Sample(index, target[:, rows], torch.ones(index.shape), fold[:, rows]))
+        sample = Sample(index, target[:, rows], torch.ones(index.shape), fold[:, rows], grid=torch.tensor([2]))
+        return lift.sums(features[:, rows], sample)
 
     held_out, both = (sums(slice(0, 250)) + sums(slice(250, 600))).solve()
     lifted = torch.cat(lift(features), dim=2)[0].double()

@@ -30,7 +30,7 @@ from torch import Tensor
 from ..core.tiling import Tile
 from .filters import HALO, REDUCTION, filter_responses, line_responses
 from .memory import Portion
-from .ridge import UNITS, Lift, Sample, chequerboard, fold_grid
+from .ridge import UNITS, Lift, Sample, chequerboard
 
 SAMPLES, MIN_SAMPLES = 40_000, 10_000  # pixels fitted of all examples, and at least of each
 CONTEXT_SCALES = (1.36, 2.65, 5.14, 10.0, 20.0)  # px
@@ -202,13 +202,10 @@ def fit(
         bias[:, 1:] = _bias(judged, drawn)[:, 1:]
     judged = judged + bias[..., None]
     first_class = 1 if background else 0
-    grids = tuple(
-        fold_grid(d.index, d.target.mT, (images.shape[2], images.shape[3]))
-        for d, (images, _, _) in zip(drawn, shown, strict=True)
-    )
     return Guess(
         centre, spread, first, second, weights @ mixing, final, bias[..., None], crossed, held_out,
-        _dice(judged, drawn, first_class), _sureness(judged, drawn, first_class), grids, see,
+        _dice(judged, drawn, first_class), _sureness(judged, drawn, first_class),
+        tuple(d.grid for d in drawn), see,
     )  # fmt: skip
 
 

@@ -44,12 +44,15 @@ class Sample:
         (B, P), 0 where not annotated.
     fold
         (B, P) 0 or 1.
+    grid
+        (B,) cells a side of the chequerboard of the folds.
     """
 
     index: Tensor
     target: Tensor
     weight: Tensor
     fold: Tensor
+    grid: Tensor
 
     @classmethod
     def drawn(cls, targets: Tensor, valid: Tensor, count: int) -> Sample:
@@ -67,8 +70,8 @@ class Sample:
         index = keys.topk(min(count, height * width), dim=1).indices
         target = flat.gather(2, index[:, None].expand(-1, flat.shape[1], -1))
         weight = torch.einsum("bk,bkp->bp", sizes / target.sum(2).clamp_min(1), target)
-        fold = chequerboard(index, fold_grid(index, target, (height, width)), (height, width))
-        return cls(index, target.mT.contiguous(), weight, fold)
+        grid = fold_grid(index, target, (height, width))
+        return cls(index, target.mT.contiguous(), weight, chequerboard(index, grid, (height, width)), grid)
 
 
 @dataclass(frozen=True, eq=False)
