@@ -9,6 +9,8 @@ import pytest
 import tifffile
 
 from napari_incontext_seg.cli.main import main
+from napari_incontext_seg.io.ome_zarr import write_ome_zarr_image
+from napari_incontext_seg.io.stacks import open_labels, open_stack
 
 
 @pytest.fixture
@@ -62,6 +64,18 @@ def test_what_is_no_clean_up_is_refused_before_anything_is_written(painted, tmp_
     assert run(painted, tmp_path / "clean.tif", step) == 2
     assert message in capsys.readouterr().err
     assert sorted(f.name for f in tmp_path.iterdir()) == ["labels.tif"]
+
+
+def test_labels_inside_an_image_are_not_written_over_by_what_is_made_of_them(painted, tmp_path, capsys):
+    write_ome_zarr_image(
+        tmp_path / "image.zarr", iter(np.zeros((3, 40, 60), np.uint8)), open_stack(painted), np.dtype(np.uint8)
+    )
+    inside = tmp_path / "image.zarr" / "labels" / "cells"
+    assert run(painted, inside, "join") == 0
+    assert run(tmp_path / "image.zarr", inside, "drop_small:100000", more=["--overwrite"]) == 1
+    assert "is an input, which is never written over" in capsys.readouterr().err
+    assert open_labels(inside).data[:].max() == 5
+    assert run(tmp_path / "image.zarr", inside.with_name("fewer"), "drop_small:100000") == 0
 
 
 def test_nothing_is_written_over_the_input_or_earlier_results(painted, tmp_path, capsys):

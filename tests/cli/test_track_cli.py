@@ -101,6 +101,29 @@ def test_a_z_stack_gives_3d_objects(job, capsys):
     assert set(np.unique(tifffile.imread(job / "objects.tif"))) == {0, 1}
 
 
+def test_planes_of_image_and_masks_are_matched_by_their_axes(job, capsys):
+    z = np.stack([tifffile.imread(job / "masks.tif")] * 2, 1)  # t, z, y, x
+    z[:, 1] = 0
+    tifffile.imwrite(job / "tz.tif", z, imagej=True, metadata={"axes": "TZYX"})
+    tifffile.imwrite(job / "zt.ome.tif", z.swapaxes(0, 1).astype(np.uint8), metadata={"axes": "ZTYX"})
+    for number, more in enumerate([(), (job / "zt.ome.tif",)]):
+        assert run(job, *more, "--masks", job / "tz.tif", "--no-stitch", "--out", job / f"out{number}.tif") == 0
+    capsys.readouterr()
+    tables = [(job / f"out{n}_tracks.csv").read_text().splitlines() for n in (0, 1)]
+    found = [sorted(tuple(line.split(",")[:2]) for line in lines) for lines in tables]
+    assert found[0] == found[1]
+
+
+def test_masks_are_not_written_over_by_what_is_made_of_them(job, capsys):
+    (job / "ctc").mkdir()
+    for t, plane in enumerate(tifffile.imread(job / "masks.tif")):
+        tifffile.imwrite(job / "ctc" / f"mask{t:03d}.tif", plane * 3)
+    arguments = ("--masks", job / "ctc", "--axes", "tyx", "--out", job / "ctc", "--overwrite")
+    assert run(job, *arguments) == 1
+    assert "is an input, which is never written over" in capsys.readouterr().err
+    assert tifffile.imread(job / "ctc" / "mask000.tif").max() == 21
+
+
 def test_what_is_missing_or_in_the_way_is_told(job, capsys):
     out = ("--out", job / "out.tif")
     assert run(job, job / "image.tif", *out) == 1

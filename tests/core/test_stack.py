@@ -93,6 +93,27 @@ def test_a_value_range_is_fitted_once_and_can_be_given() -> None:
         fitted.plane(0)[0, 0] = 1
 
 
+def test_planes_are_matched_by_their_letters_in_whatever_order() -> None:
+    data = np.arange(2 * 3 * 4 * 5, dtype=np.uint16).reshape(2, 3, 4, 5)
+    mine = Stack(data, "tzyx", scale=(9, 2, 1, 1))
+    other = Stack(np.zeros((3, 2, 4, 5), np.uint8), "ztyx")
+    found = mine.ordered_like(other)
+    assert (found.axes, found.grid, found.scale) == ("ztyx", (3, 2), (2, 9, 1, 1))
+    for position in range(6):
+        z, t = other.unravel(position)
+        np.testing.assert_array_equal(found.read(position)[..., 0], data[t, z])
+    np.testing.assert_array_equal(found.data[1, :, :, 2], data[:, 1, :, 2])
+    odd = Stack(data.transpose(2, 0, 3, 1), "ytxz")
+    np.testing.assert_array_equal(odd.ordered_like(other).read(3), found.read(3))
+    np.testing.assert_array_equal(odd.ordered_like(other).data[:, 1, :, 0], data[0, 1])
+
+
+@pytest.mark.parametrize("axes", ["tzyx", "ptyx", "ztyx"])
+def test_other_planes_stay_as_they_are(axes: str) -> None:
+    mine = Stack(np.zeros((2, 3, 4, 5), np.uint8), "tzyx")
+    assert mine.ordered_like(Stack(np.zeros((2, 3, 4, 5), np.uint8), axes)) is mine
+
+
 def test_samples_are_spread_over_the_stack() -> None:
     assert Stack(np.zeros((100, 2, 2)), "zyx").sample_positions(3) == [0, 50, 99]  # 49.5 rounds to even
     assert Stack(np.zeros((2, 2, 2)), "zyx").sample_positions() == [0, 1]

@@ -6,6 +6,7 @@ import pytest
 
 from napari_incontext_seg.errors import FileError, InputError
 from napari_incontext_seg.io.image_search import outputs_for
+from napari_incontext_seg.io.paths import image_files
 
 
 @pytest.fixture
@@ -40,6 +41,12 @@ def test_a_folder_means_the_images_directly_inside(data, tmp_path):
 
 def test_any_depth(data, tmp_path):
     assert found([data / "day2" / "**" / "*"], tmp_path)["c.png"] == str(Path("deep/c.tif"))
+
+
+def test_brackets_in_the_name_of_a_folder_are_no_wildcards(data, tmp_path):
+    odd = data.rename(tmp_path / "exp [HeLa]")
+    assert found([odd / "day2" / "*.tif"], tmp_path / "out") == {"a.tif": "a.tif"}
+    assert [f.name for f in image_files(odd / "day1" / "b*.tif")] == ["b9.ome.tif", "b10.ome.tif"]
 
 
 def test_folders_alone_are_stacks_of_their_images(data, tmp_path):

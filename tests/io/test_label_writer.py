@@ -218,6 +218,32 @@ def test_overwrite_replaces_an_earlier_output(tmp_path: Path, name: str) -> None
     assert left_over(tmp_path) == []
 
 
+@pytest.mark.parametrize("beside", ["out.json", "out_confidence.tif"])
+def test_what_others_made_is_not_replaced_beside_the_labels_even_so(tmp_path: Path, beside: str) -> None:
+    (tmp_path / beside).write_text("{}")
+    with pytest.raises(FileError, match=f"{beside} would be replaced, and was not made with out.tif"):
+        LabelWriter(tmp_path / "out.tif", stack(4, 6, 7), overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == [beside]
+    assert (tmp_path / beside).read_text() == "{}"
+
+
+def test_two_at_the_same_output_do_not_replace_each_other(tmp_path: Path) -> None:
+    first = LabelWriter(tmp_path / "out.tif", stack(4, 6, 7))
+    with pytest.raises(FileError, match="is being made by another process"):
+        LabelWriter(tmp_path / "out.tif", stack(4, 6, 7))
+    first.write(0, planes()[0])
+    (tmp_path / "out.tif").write_text("of a program that was faster")
+    with pytest.raises(FileError, match=r"out.tif exists.*The finished slices \(1\) are kept in"):
+        first.finish()
+    assert (tmp_path / "out.tif").read_text() == "of a program that was faster"
+
+
+def test_axes_that_an_ome_tiff_cannot_hold_are_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="OME-TIFF cannot hold the axes 'ityx'"):
+        LabelWriter(tmp_path / "out.ome.tif", stack(2, 3, 6, 7, axes="ityx"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_is_no_output_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "data.zarr").mkdir()
     with pytest.raises(FileError, match="is a folder, not an earlier output"):

@@ -89,6 +89,12 @@ def test_imagej_spacing_comes_back(
     assert stack.spacing == pytest.approx((y * factor, x * factor), rel=1e-5)
 
 
+def test_imagej_numbers_that_are_none_say_nothing(tmp_path: Path) -> None:
+    metadata = {"axes": "TZYX", "spacing": float("nan"), "finterval": float("inf"), "unit": "um"}
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 3, 4, 5), np.uint8), imagej=True, metadata=metadata)
+    assert open_stack(tmp_path / "a.tif").scale[:2] == (1, 1)
+
+
 def test_ome_spacing_units_and_time_come_back(tmp_path: Path) -> None:
     metadata = {
         "axes": "TZYX", "PhysicalSizeX": 108, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.109,

@@ -47,6 +47,12 @@ def test_a_table_has_a_row_for_each_object_and_frame(tracks, tmp_path):
     assert {r["parent"] for r in rows if r["track"] == "3"} == {"1"}
 
 
+def test_a_table_that_excel_has_saved_is_read(tracks, tmp_path):
+    write_tracks(tmp_path / "t.csv", tracks)
+    (tmp_path / "excel.csv").write_text((tmp_path / "t.csv").read_text(), encoding="utf-8-sig")
+    assert len(read_tracks(tmp_path / "excel.csv")) == 9
+
+
 def test_a_graph_is_read_back_by_geff_with_divisions_gaps_and_units(tracks, tmp_path):
     write_tracks(tmp_path / "t.geff", tracks)
     graph, metadata = geff.read(tmp_path / "t.geff")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from fakes import ThresholdPredictor
+from PIL import Image
 
 from napari_incontext_seg.core.example_set import ExampleItem, ExampleSet
 from napari_incontext_seg.core.types import Example
@@ -103,6 +104,40 @@ def test_earlier_results_are_refused_skipped_or_replaced(data):
     assert again.outcomes[0].confidence == first.outcomes[0].confidence  # still in the table
     assert (data / "out" / "one" / "a.tif").stat().st_mtime_ns == before
     assert [outcome.status for outcome in run(data, earlier="replace").outcomes[:3]] == ["done"] * 3
+
+
+def test_the_result_of_another_image_is_not_taken_for_finished(data):
+    run(data)
+    write(data / "data" / "one" / "a.tif", np.random.default_rng(9).integers(0, 255, (5, 12, 10), np.uint8))
+    outcomes = run(data, earlier="skip").outcomes
+    assert [outcome.status for outcome in outcomes] == ["failed", "skipped", "skipped", "failed"]
+    assert "made with another image: replace it (--overwrite)" in outcomes[0].reason
+
+
+def test_labels_that_no_batch_made_are_not_replaced_when_it_goes_on(data):
+    (data / "out" / "one").mkdir(parents=True)
+    write(data / "out" / "one" / "a.tif", np.full((5, 12, 10), 7, np.uint8))
+    outcomes = run(data, earlier="skip").outcomes
+    assert [outcome.status for outcome in outcomes] == ["failed", "done", "done", "failed"]
+    assert "exists" in outcomes[0].reason
+    assert (open_labels(data / "out" / "one" / "a.tif").data[:] == 7).all()
+
+
+def test_pictures_are_never_written_over_an_input_or_what_others_made(data):
+    (data / "grey").mkdir()
+    for name in "ab":
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 10), np.uint8)).save(
+            data / "grey" / f"{name}.png"
+        )
+    with pytest.raises(FileError, match=r"a.png is an input, which is never written over"):
+        run_batch([data / "grey" / "*.png"], data / "grey", plan(data, picture=True))
+    (data / "out").mkdir()
+    (data / "out" / "b.png").write_text("a figure")
+    with pytest.raises(FileError, match=r"b.png exists"):
+        run_batch([data / "grey"], data / "out", plan(data, picture=True))
+    outcomes = run_batch([data / "grey"], data / "out", plan(data, picture=True, earlier="skip")).outcomes
+    assert [outcome.status for outcome in outcomes] == ["done", "failed"]
+    assert (data / "out" / "b.png").read_text() == "a figure"
 
 
 def test_the_summary_keeps_what_earlier_batches_have_made_of_other_files(data):

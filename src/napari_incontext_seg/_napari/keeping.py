@@ -18,7 +18,7 @@ from ..core.example_set import ExampleSet
 from ..core.stack import Stack
 from ..core.words import counted
 from ..errors import InContextError, InputError
-from ..io.labels import LabelWriter
+from ..io.labels import LabelWriter, label_files
 from ..io.paths import stem
 from ..io.storing import check_apart
 from ..session.autosave import Autosave, autosave_folder
@@ -163,7 +163,7 @@ class Keeping(QObject):
             if view is None or planes is None or self.job.running:
                 raise InputError("labels are being saved already: wait until that is done.")
             target = labels_file(name)
-            check_apart([target], [self.image_path] if self.image_path is not None else [])
+            check_apart(label_files(target), [self.image_path] if self.image_path is not None else [])
             self._target = target
             native = native_view(view.layer, self.bench.axes.get(view.layer))
             reader = LayerPlanes(planes.layer, native, lambda: None)

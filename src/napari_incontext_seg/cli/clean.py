@@ -56,11 +56,11 @@ def clean_stack(
 ) -> tuple[str, list[Path]]:  # fmt: skip
     """Clean a stack into one file; returns how many slices changed, in words, and the files."""
     from ..io.labels import LabelWriter, label_files, recorded_provenance
-    from ..io.paths import input_files
+    from ..io.paths import label_inputs
     from ..io.storing import check_apart, check_free
     from ..session.report import file_names
 
-    check_apart(label_files(out), input_files(labels))
+    check_apart(label_files(out), label_inputs(labels))
     for file in label_files(out):
         check_free(file, overwrite)
     stack, changed = open_given_labels(labels), 0

@@ -180,7 +180,7 @@ def read_annotations(stack: Stack, labels: Stack, annotated: str | None, ignore_
     ``labels`` has a plane for each plane of ``stack``, or just those that ``annotated`` names, in that order. Without
     ``annotated``, slices with any label are the annotated ones.
     """
-    found = _annotated_planes(stack, labels, annotated, ignore_label)
+    found = _annotated_planes(stack, labels.ordered_like(stack), annotated, ignore_label)
     tell_unused(found.values(), ignore_label)
     return found
 

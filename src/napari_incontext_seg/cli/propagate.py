@@ -101,7 +101,7 @@ def propagate(
     """Propagate the annotated slices of a stack, time-lapse or folder to all others."""
     from ..infer.propagate import propagate as start
     from ..io.labels import label_files
-    from ..io.paths import input_files
+    from ..io.paths import input_files, label_inputs
     from ..io.stacks import open_stack
     from ..io.storing import check_apart, check_free
     from ..io.unfinished import check_none_left, kept_key
@@ -136,8 +136,9 @@ def propagate(
         return finish(report, as_json)
     sheet = picture_file(out) if picture else None
     outputs = [*label_files(out), *([sheet] if sheet is not None else [])]
-    inputs = [given for given in (image, labels, examples, truth, key) if given is not None]
-    check_apart(outputs, [file for given in inputs for file in input_files(given)])
+    inputs = [file for given in (image, examples, key) if given is not None for file in input_files(given)]
+    inputs += [file for given in (labels, truth) if given is not None for file in label_inputs(given)]
+    check_apart(outputs, inputs)
     for output in outputs:
         check_free(output, overwrite or resume)
     if not resume and not overwrite:

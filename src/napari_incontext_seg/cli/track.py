@@ -83,14 +83,15 @@ def track(
     as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on standard output.")] = False,
 ) -> None:
     """Find the objects of annotated slices in all others; follow them through time, with divisions, or through z."""
-    from ..io.paths import input_files
+    from ..io.paths import input_files, label_inputs
     from ..io.storing import check_apart, check_free
     from ..session.tracking import tracking_files, write_tracking
 
     out = out.expanduser()
     check_what_is_given(image, labels, masks, examples)
-    inputs = [given for given in (image, labels, masks, examples) if given is not None]
-    check_apart(tracking_files(out), [file for given in inputs for file in input_files(given)])
+    inputs = [file for given in (image, examples) if given is not None for file in input_files(given)]
+    inputs += [file for given in (labels, masks) if given is not None for file in label_inputs(given)]
+    check_apart([*tracking_files(out), *(out.glob("mask*.tif") if out.is_dir() else ())], inputs)
     for file in tracking_files(out):
         check_free(file, overwrite)
     chosen = parse_numbers(channels, "--channels") if channels is not None else None
@@ -199,7 +200,7 @@ def link_masks(
     if settings["axes"] is not None and seen is None:
         given = replace(given, axes=settings["axes"])
     elif seen is not None and len(seen) == len(given):
-        given = replace(given, axes="".join(a for a in seen.axes if a not in "cs"))
+        given = replace(given.ordered_like(seen), axes="".join(a for a in seen.axes if a not in "cs"))
     number = None
     if stitch is not False:  # else numbers are said to be right, in z at least
         number = one_number(given.read(p)[..., 0] for p in given.sample_positions())

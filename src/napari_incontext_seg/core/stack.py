@@ -210,6 +210,36 @@ class Stack:
             return self
         return replace(self, normalization=normalization or fit_normalization(self))
 
+    def ordered_like(self, other: Stack) -> Stack:
+        """Return this stack with its plane axes in the order of ``other``, where both have the same, equally long."""
+        if self.plane_axes == other.plane_axes or sorted(self.plane_axes) != sorted(other.plane_axes):
+            return self
+        if tuple(self.size(a) for a in other.plane_axes) != other.grid:
+            return self
+        wanted = iter(other.plane_axes)
+        axes = "".join(a if a in PLANE_LETTERS else next(wanted) for a in self.axes)
+        order = [self.axes.index(a) for a in axes]
+        return replace(
+            self, data=_Reordered(self.data, order), axes=axes, scale=tuple(self.scale[k] for k in order),
+            units=tuple(self.units[k] for k in order), translate=tuple(self.translate[k] for k in order),
+        )  # fmt: skip
+
     def sample_positions(self, count: int = 9) -> Sequence[int]:
         """Up to ``count`` plane numbers spread evenly over the stack."""
         return sorted({int(p) for p in np.linspace(0, len(self) - 1, min(count, len(self))).round()})
+
+
+class _Reordered:
+    """An array with its axes in another ``order``, as for `numpy.transpose`, read when it is asked for."""
+
+    def __init__(self, data: ArrayLike, order: Sequence[int]) -> None:
+        self.data, self.order = data, list(order)
+        self.shape = tuple(int(data.shape[k]) for k in order)
+        self.dtype = data.dtype
+
+    def __getitem__(self, index: Any, /) -> NDArray[Any]:
+        """Index with a tuple of integers and slices, one an axis."""
+        there = dict(zip(self.order, index, strict=True))
+        found = np.asarray(self.data[tuple(there[k] for k in range(len(there)))])
+        kept = [k for k in self.order if isinstance(there[k], slice)]
+        return found.transpose([sorted(kept).index(k) for k in kept])

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import FileError, InputError
 from .labels import label_files
 from .ome_zarr import is_zarr
-from .paths import FILE_SUFFIXES, check_exists, is_pattern, natural_key, stem
+from .paths import FILE_SUFFIXES, check_exists, is_pattern, natural_key, pattern_base, stem
 
 SUFFIXES = tuple(suffix for suffix in FILE_SUFFIXES if suffix != ".zarr")
 
@@ -70,9 +70,7 @@ def outputs_for(inputs: Sequence[Path], out: Path) -> dict[Path, Path]:
 def _images(path: Path) -> tuple[Path, list[Path]]:
     """The images that an input stands for, in natural order, and the folder from which their paths count."""
     if is_pattern(path):
-        base = path
-        while is_pattern(base) or any(c in str(base) for c in "*?["):
-            base = base.parent
+        base = pattern_base(path)
         matching = [match for match in base.glob(str(path.relative_to(base))) if not match.name.startswith(".")]
         images = [match for match in matching if _is_image(match)]
         if not images and all(match.is_dir() for match in matching):

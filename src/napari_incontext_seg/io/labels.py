@@ -17,11 +17,11 @@ from ..core.stack import Stack
 from ..errors import FileError, InContextError, InputError
 from .ome_zarr import check_inside, goes_inside, register, write_ome_zarr_image, write_ome_zarr_labels
 from .paths import PathLike, stem
-from .provenance import provenance_record
+from .provenance import SOFTWARE, provenance_record
 from .spool import PlaneSpool
 from .storing import check_free, read_plain, replace_by, storing
-from .tiff import write_tiff
-from .unfinished import PLACING, SPOOL, Unfinished, check_same, left, remove_left
+from .tiff import check_ome_axes, is_ome, write_tiff
+from .unfinished import PLACING, SPOOL, Unfinished, check_not_going_on, check_same, left, remove_left
 
 SPOOL_READY = "ready"  # a file that says that the spool's arrays are made
 
@@ -44,7 +44,7 @@ class LabelWriter:
     dtype
         Integer type of the labels given; the file's holds at least these and every id written.
     overwrite
-        Replace existing files.
+        Replace existing files; beside a TIFF only what a `LabelWriter` made.
     provenance
         Model, digest, context fingerprint, settings, ...: plain values.
     class_names, class_colors
@@ -62,9 +62,9 @@ class LabelWriter:
     Raises
     ------
     FileError
-        An output exists, or the folder cannot be written to; to resume: it is finished, or another process is at it.
+        An output exists, or the folder cannot be written to; another process is at it; to resume: it is finished.
     InputError
-        To resume: another run was cut short.
+        The format cannot hold such axes; to resume: another run was cut short.
     """
 
     def __init__(
@@ -89,6 +89,8 @@ class LabelWriter:
         self._largest, self._has_confidence, self._closed = 0, False, False
         if not self._is_zarr:
             _, self._confidence_path, self._json_path = targets
+        if is_ome(self.path):
+            check_ome_axes(like.plane_axes + "yx")
         with storing(self.path):
             self._unfinished = self._begin(targets, overwrite, resume)
             self._folder = self._unfinished.folder
@@ -107,14 +109,16 @@ class LabelWriter:
         """The folder for what is not finished: a new one, or that of the run to resume."""
         identity = run_identity(self._provenance, self._like)
         earlier = Unfinished.found(self.path, identity, any_other=overwrite) if resume else None
+        interrupted = resume and is_interrupted(self.path)
+        self._may_replace = overwrite or interrupted or (earlier is not None and earlier.placing)
         if earlier is not None and earlier.placing:  # some files are at their places already
             return earlier
-        interrupted = resume and is_interrupted(self.path)
         try:
             if interrupted and not overwrite:
                 check_same(self.path, recorded_identity(self.path, self._like), identity)
-            for target in targets:
-                check_free(target, overwrite or interrupted)
+            self._check_free(targets)
+            if not resume and not overwrite:
+                check_not_going_on(self.path)
         except InContextError:
             if earlier is not None:
                 earlier.release()
@@ -122,6 +126,17 @@ class LabelWriter:
         if earlier is None and overwrite:
             remove_left(self.path)
         return earlier or Unfinished.begin(self.path, identity)
+
+    def _check_free(self, targets: list[Path]) -> None:
+        """Raise FileError if files exist that may not be replaced: nobody asks about what lies beside the labels."""
+        for target in targets:
+            check_free(target, self._may_replace)
+        beside = [target for target in targets[1:] if target.exists()]
+        if beside and not _is_record(self._json_path):
+            raise FileError(
+                f"{beside[0]} would be replaced, and was not made with {self.path.name}: move it, or choose another "
+                "name for the labels."
+            )
 
     def _opened_spool(self) -> PlaneSpool:
         """The spool of the folder; a new one if there is none, or it was never begun."""
@@ -202,6 +217,8 @@ class LabelWriter:
             with storing(self.path):
                 targets = self._make_zarr(dtype, record) if self._is_zarr else self._make_tiffs(dtype, record)
                 self.path.parent.mkdir(parents=True, exist_ok=True)  # the group of an image's labels may be new
+                if not self._may_replace:  # another run may have been faster
+                    self._check_free([target for _, target in targets])
                 (self._folder / PLACING).touch()
                 for made, target in targets:
                     replace_by(made, target)
@@ -270,7 +287,7 @@ class LabelWriter:
 def run_identity(record: Mapping[str, Any], like: Stack) -> dict[str, Any]:
     """Which run it is: what its record says, and the shape of its image; not dates, versions, and names of files."""
     known = {k: v for k, v in record.items() if k not in ("date", "versions", "complete", "finished", "files")}
-    own = record.get("versions", {}).get("napari-incontext-seg")
+    own = record.get("versions", {}).get(SOFTWARE)
     return {**known, "axes": like.axes, "shape": [int(n) for n in like.data.shape], "version": own}
 
 
@@ -324,12 +341,21 @@ def recorded_provenance(path: Path) -> dict[str, Any] | None:
     """The provenance of labels that a `LabelWriter` wrote to ``path``; None if there are none, or it cannot be read."""
     try:
         if path.suffix.lower() == ".zarr" or goes_inside(path):
-            found = json.loads(read_plain(path / "zarr.json"))["attributes"]["napari-incontext-seg"]
+            found = json.loads(read_plain(path / "zarr.json"))["attributes"][SOFTWARE]
         else:
             found = json.loads(read_plain(label_files(path)[-1])) if path.is_file() else None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _is_record(path: Path) -> bool:
+    """Whether a file is the provenance that a `LabelWriter` wrote."""
+    try:
+        found = json.loads(read_plain(path))
+    except (OSError, FileError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("software") == SOFTWARE
 
 
 def smallest_dtype(given: Any, largest: int) -> np.dtype[Any]:

@@ -21,6 +21,7 @@ from ..core.stack import Stack
 from ..errors import FileError, InContextError, InputError
 from .axes import guess_axes
 from .paths import ZARR_MARKERS, stem
+from .provenance import SOFTWARE
 from .pyramid import level_shapes, levels
 from .storing import read_plain, store
 
@@ -205,7 +206,7 @@ def write_ome_zarr_labels(
     if inside:
         labels["source"] = {"image": "../../"}
     image = v05.LabelImage.model_validate({"multiscales": [_multiscale(like)], "image-label": labels})
-    _write(path, image, planes, like, dtype, {"napari-incontext-seg": dict(provenance)})
+    _write(path, image, planes, like, dtype, {SOFTWARE: dict(provenance)})
     group = zarr.open_group(path, mode="r+")
     # as it is: the model makes floats of the labels, which ome-zarr-py refuses, and leaves out names
     group.attrs["ome"] = {**dict(group.attrs)["ome"], "image-label": labels}  # type: ignore[dict-item]

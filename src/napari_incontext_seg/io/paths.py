@@ -54,6 +54,21 @@ def is_pattern(path: Path) -> bool:
         return True
 
 
+def pattern_base(pattern: Path) -> Path:
+    """The folder below which ``pattern`` looks: its longest part that is one, whose name may hold brackets itself."""
+    base = pattern
+    while not _is_folder(base):
+        base = base.parent
+    return base
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # too long for a file's name
+        return False
+
+
 def image_files(path: Path) -> list[Path]:
     """Return the images of a folder, or those that match a pattern, in natural order.
 
@@ -85,9 +100,12 @@ def input_files(path: Path) -> list[Path]:
     return image_files(path) if folder or is_pattern(path) else [path]
 
 
+def label_inputs(path: Path) -> list[Path]:
+    """As `input_files`, of labels; with those inside a Zarr image, which it may stand for."""
+    inside = path.expanduser() / "labels"
+    return [*input_files(path), *(inside.iterdir() if path.suffix.lower() == ".zarr" and inside.is_dir() else ())]
+
+
 def _matching(pattern: Path) -> list[Path]:
-    """Files that match ``pattern``: below its longest part without wildcards."""
-    base = pattern
-    while any(c in str(base) for c in "*?["):
-        base = base.parent
+    base = pattern_base(pattern)
     return list(base.glob(str(pattern.relative_to(base))))

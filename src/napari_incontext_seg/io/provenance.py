@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+SOFTWARE = "napari-incontext-seg"
+
 
 def provenance_record(known: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return ``known`` with versions and date, as plain values for JSON."""
     return {
-        "software": "napari-incontext-seg",
+        "software": SOFTWARE,
         "versions": _versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **_plain(known or {}),
@@ -24,10 +26,10 @@ def provenance_record(known: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     try:
-        own = version("napari-incontext-seg")
+        own = version(SOFTWARE)
     except PackageNotFoundError:  # run from a source tree
         own = "unknown"
-    versions = {"napari-incontext-seg": own, "python": platform.python_version(), "numpy": np.__version__}
+    versions = {SOFTWARE: own, "python": platform.python_version(), "numpy": np.__version__}
     torch = sys.modules.get("torch")  # only told when used; never imported for its version
     return {**versions, "torch": str(torch.__version__)} if torch is not None else versions
 

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from math import prod
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
@@ -259,10 +259,11 @@ def _imagej_steps(metadata: Mapping[str, Any], page: Any) -> dict[str, tuple[flo
             steps[axis] = (length / count, unit)
         elif tagged == _INCH and count / length > _MOST_PRINTED:
             steps[axis] = (convert(2.54 * length, "centimeter", "micrometer") / count, "micrometer")
-    if unit and float(metadata.get("spacing", 0)):
-        steps["z"] = (abs(float(metadata["spacing"])), unit)
-    interval = float(metadata.get("finterval", 0)) or (1 / float(metadata["fps"]) if metadata.get("fps") else 0)
-    if interval:
+    spacing, interval, rate = (abs(float(metadata.get(name, 0))) for name in ("spacing", "finterval", "fps"))
+    if unit and 0 < spacing < inf:
+        steps["z"] = (spacing, unit)
+    interval = interval or (1 / rate if rate else 0)
+    if 0 < interval < inf:
         steps["t"] = (interval, unit_name(metadata.get("tunit", "s")))
     return steps
 
@@ -286,7 +287,7 @@ def write_tiff(
     big = prod(shape) * dtype.itemsize >= _CLASSIC_LIMIT
     options: dict[str, Any] = {"bigtiff": big}
     counted_in, tag = "centimeter", "CENTIMETER"  # what other programs than ImageJ read
-    if path.name.lower().endswith((".ome.tif", ".ome.tiff")):
+    if is_ome(path):
         options |= {"ome": True, "metadata": _ome_metadata(axes, steps, provenance)}
     else:
         thin = shape[-1] == 1  # ImageJ's format forgets this axis
@@ -327,12 +328,27 @@ def _escaped(unit: str) -> str:
     return "".join(c if c.isascii() else f"\\u{ord(c):04x}" for c in unit)
 
 
-def _ome_metadata(axes: str, steps: Mapping[str, tuple[float, str]], provenance: Mapping[str, Any]) -> dict[str, Any]:
-    # OME knows no collections: images become times
+def is_ome(path: Path) -> bool:
+    """Whether the name of a file says OME-TIFF."""
+    return path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+
+
+def check_ome_axes(axes: str) -> str:
+    """What axes are called in an OME-TIFF, which knows no collections: images become times.
+
+    Raises
+    ------
+    InputError
+        It cannot hold them.
+    """
     named = axes if set(axes) <= set("tzyx") else "".join(a if a in "zyx" else "t" for a in axes)
     if len(set(named)) != len(named):
         raise InputError(f"OME-TIFF cannot hold the axes {axes!r}; name the output .tif or .zarr instead.")
-    metadata: dict[str, Any] = {"axes": named.upper(), "Description": json.dumps(provenance)}
+    return named
+
+
+def _ome_metadata(axes: str, steps: Mapping[str, tuple[float, str]], provenance: Mapping[str, Any]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"axes": check_ome_axes(axes).upper(), "Description": json.dumps(provenance)}
     for axis, (step, unit) in steps.items():
         key = "TimeIncrement" if axis == "t" else f"PhysicalSize{axis.upper()}"
         if unit and axis in "tzyx":

@@ -74,7 +74,7 @@ def challenge_masks(folder: Path) -> list[Path]:
 
 # -- CSV --------------------------------------------------------------------------------------------------------------
 def _read_csv(path: Path) -> Tracks:
-    lines = csv.DictReader(read_plain(path).splitlines())
+    lines = csv.DictReader(read_plain(path).removeprefix("\ufeff").splitlines())
     rows = [{ALIASES.get(name, name): value for name, value in line.items()} for line in lines]
     missing = [name for name in ("track", "frame", "y", "x") if rows and name not in rows[0]]
     if missing:

@@ -141,6 +141,12 @@ def check_none_left(target: Path) -> None:
             )
 
 
+def check_not_going_on(target: Path) -> None:
+    """Raise FileError if another process is making ``target``."""
+    for folder, _ in left(target):
+        Unfinished(folder, _locked(folder, target)).release()
+
+
 def kept_key(target: Path) -> Path | None:
     """The file of what an unfinished run of ``target`` had learned by tuning, None if there is none."""
     return next((folder / KEY for folder, _ in left(target) if (folder / KEY).is_file()), None)

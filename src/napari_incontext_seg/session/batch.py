@@ -20,9 +20,10 @@ from ..io.example_sets import load_examples
 from ..io.image_search import outputs_for
 from ..io.labels import label_files, recorded_provenance
 from ..io.paths import check_exists, stem
-from ..io.provenance import provenance_record
+from ..io.provenance import SOFTWARE, provenance_record
 from ..io.stacks import open_stack
 from ..io.storing import check_apart
+from ..io.unfinished import fingerprint, left
 from .batch_report import BatchReport, Outcome, earlier_outcomes, summary_files
 from .job import run_to_file
 from .plan import NOT_ANNOTATED, split_examples
@@ -33,8 +34,7 @@ from .workers import Workers
 
 Earlier: TypeAlias = Literal["refuse", "replace", "skip"]
 Job: TypeAlias = tuple[Path, Path]  # an image, and the labels to make of it
-PACKAGE = "napari-incontext-seg"
-MADE_WITH = ("model_digest", "context", "kind", "settings")  # of a result's provenance
+MADE_WITH = ("image", "model_digest", "context", "kind", "settings")  # of a result's provenance
 
 
 @dataclass(frozen=True)
@@ -186,8 +186,14 @@ def batch_jobs(inputs: Sequence[str | Path], out: Path, plan: BatchPlan) -> dict
     jobs = outputs_for([Path(given).expanduser() for given in inputs], out)
     _examples(plan)
     results = [file for target in jobs.values() for file in label_files(target)]
-    check_apart([*results, *summary_files(out)], [*jobs, *(f for f in (plan.examples, plan.key) if f is not None)])
-    there = [file for file in (*jobs.values(), *summary_files(out)) if file.exists()]
+    pictures = [_picture(target) for target in jobs.values()] if plan.picture else []
+    if len(set(pictures)) < len(pictures):
+        twice = next(picture for picture in pictures if pictures.count(picture) > 1)
+        raise InputError(f"two images would have the picture {twice}: rename one, or give them an output folder each.")
+    check_apart(
+        [*results, *pictures, *summary_files(out)], [*jobs, *(f for f in (plan.examples, plan.key) if f is not None)]
+    )
+    there = [file for file in (*jobs.values(), *pictures, *summary_files(out)) if file.exists()]
     if there and plan.earlier == "refuse":
         others = f", and {len(there) - 1} more" if len(there) > 1 else ""
         raise FileError(
@@ -223,13 +229,17 @@ def paint_file(plan: BatchPlan, predictor: Predictor, job: Job) -> Outcome:
     try:
         run, unused = _planned(plan, predictor, image)
         settings, (examples, _) = plan.record(), _examples(plan)
-        if plan.earlier == "skip" and _is_finished(target, provenance(predictor, run.context, settings)):
-            return Outcome(str(image), str(target), "skipped")
+        overwrite = plan.earlier == "replace"
+        if plan.earlier == "skip":
+            made_with = {**provenance(predictor, run.context, settings), "image": fingerprint(run.stack)}
+            if _is_finished(target, made_with):
+                return Outcome(str(image), str(target), "skipped")
+            overwrite = _is_ours(target)
         report = run_to_file(
-            run, target, overwrite=plan.earlier != "refuse", resume=plan.earlier != "replace", settings=settings,
+            run, target, overwrite=overwrite, resume=plan.earlier != "replace", settings=settings,
             files=file_names(image=image, examples=plan.examples, key=plan.key), given=unused,
             class_names=examples.class_names, class_colors=examples.class_colors,
-            picture=target.with_name(f"{stem(target)}.png") if plan.picture else None,
+            picture=_picture(target) if plan.picture else None,
         )  # fmt: skip
         return Outcome.done(image, report)
     except InContextError as error:
@@ -260,7 +270,7 @@ def _is_finished(target: Path, expected: dict[str, Any]) -> bool:
         return False
     wanted = provenance_record(expected)
     different = [name for name in MADE_WITH if found.get(name) != wanted[name]]
-    if found.get("versions", {}).get(PACKAGE) != wanted["versions"][PACKAGE]:
+    if found.get("versions", {}).get(SOFTWARE) != wanted["versions"][SOFTWARE]:
         different.append("version")
     if different:
         raise FileError(
@@ -268,6 +278,16 @@ def _is_finished(target: Path, expected: dict[str, Any]) -> bool:
             "choose another output folder."
         )
     return True
+
+
+def _is_ours(target: Path) -> bool:
+    """Whether a result, or a part of it, was made by a batch or a run before."""
+    return recorded_provenance(target) is not None or next(left(target), None) is not None
+
+
+def _picture(target: Path) -> Path:
+    """The contact sheet of a result."""
+    return target.with_name(f"{stem(target)}.png")
 
 
 def _examples(plan: BatchPlan) -> tuple[ExampleSet, Key | None]:

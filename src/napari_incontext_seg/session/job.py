@@ -104,12 +104,13 @@ def run_to_file(
             f"the truth must match the image, {len(run.stack)} slices of {run.stack.plane_shape}; "
             f"got {len(truth)} of {truth.plane_shape}."
         )
-    if picture is not None:
-        check_free(picture, overwrite or resume)
     record = _record(run, settings, given or {}, files)
     if resume and is_finished(out, run.stack, record):
         written = [file for file in label_files(out) if file.exists()]
         return Report(out, len(run) + len(given or {}), written, complete=True)
+    truth = truth.ordered_like(run.stack) if truth is not None else None
+    if picture is not None:
+        check_free(picture, overwrite)
     if not resume and not overwrite:
         check_none_left(out)
     report = Report(
@@ -150,7 +151,7 @@ def run_to_file(
             Panel(run.stack.plane(p), painted[p], report.title(p), annotated=p in report.annotated)
             for p in sorted(painted)
         ]
-        save_png(contact_sheet(panels), picture, overwrite=overwrite or resume)
+        save_png(contact_sheet(panels), picture, overwrite=overwrite)
         report.files.append(picture)
     return report
 
