@@ -13,14 +13,14 @@ import tifffile
 from fakes import ArrayPlanes
 
 from napari_incontext_seg.cli.main import main
-from napari_incontext_seg.core.example_set import ExampleItem
+from napari_incontext_seg.core.example_set import ExampleItem, ExampleSet
 from napari_incontext_seg.core.types import Example
 from napari_incontext_seg.errors import InputError
 from napari_incontext_seg.infer.predictor import load_predictor
 from napari_incontext_seg.io.example_sets import load_examples
 from napari_incontext_seg.io.stacks import open_labels, open_stack
 from napari_incontext_seg.session.project import Project
-from napari_incontext_seg.session.replay import command_line
+from napari_incontext_seg.session.replay import RunRecord, command_line
 from napari_incontext_seg.session.settings import RunSettings
 
 
@@ -156,3 +156,12 @@ def test_a_command_that_could_not_work_is_refused(work: tuple[Path, Project]) ->
     with pytest.raises(InputError, match=r"half\.tif holds an image of \(3, 48, 40\)"):
         project.command_line(folder / "half.tif", **places)
     assert not (folder / "mine.incontext").exists()
+
+
+def test_one_slice_of_a_time_lapse_of_stacks_cannot_be_named_in_a_command(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "tz.tif", np.zeros((2, 3, 8, 9), np.uint8), imagej=True, metadata={"axes": "TZYX"})
+    record = RunRecord(ExampleSet(), RunSettings(where="this"), (1, 2))
+    with pytest.raises(InputError, match="cannot name one slice along t and z"):
+        command_line(
+            record, open_stack(tmp_path / "tz.tif"), image=tmp_path / "tz.tif", examples=tmp_path / "e", out=tmp_path
+        )

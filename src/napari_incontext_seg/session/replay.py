@@ -79,11 +79,16 @@ def command_line(record: RunRecord, stack: Stack, *, image: Path, examples: Path
     Raises
     ------
     InputError
-        The file does not hold the image that the run saw.
+        The file does not hold the image that the run saw; the run painted one slice, which ``--range`` cannot name.
     FileError
         It cannot be read.
     """
     settings, default = record.settings, RunSettings()
+    if settings.where == "this" and sum(count > 1 for count in stack.grid) > 1:
+        raise InputError(
+            f"the run painted one slice, and a command cannot name one slice along {' and '.join(stack.plane_axes)}: "
+            "paint more than one slice, and copy again."
+        )
     words = ["incontext-seg", "propagate", str(image), "--examples", str(examples), "--out", str(out)]
     words += _axes(stack, image)
     if settings.key is None:  # a key knows the kind of the labels that it paints
