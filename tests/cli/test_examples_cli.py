@@ -62,6 +62,33 @@ def test_a_set_is_made_of_the_annotated_slices(job: Path, capsys: pytest.Capture
     assert make(job, "--overwrite") == 0
 
 
+def test_examples_of_an_image_of_a_folder_are_its_annotation(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, labels = discs(0)
+    (job / "images").mkdir()
+    for z in range(3):
+        tifffile.imwrite(job / "images" / f"cell{z}.tif", image[z])
+    drawn = labels[1].copy()
+    drawn[30:34, 5:9] = 3  # nothing is seen there
+    tifffile.imwrite(job / "cell1.tif", drawn)
+    files = [str(job / name) for name in ("images/cell1.tif", "cell1.tif", "set.incontext")]
+    assert main(["examples", "make", files[0], "--labels", files[1], "--out", files[2], "--overwrite"]) == 0
+    assert run(job, image="images", out="painted") == 0
+    assert "3 images (1 annotated)" in capsys.readouterr().out
+    np.testing.assert_array_equal(tifffile.imread(job / "painted" / "cell1.tif"), drawn)
+    loaded = load_examples(job / "set.incontext")
+    elsewhere = ExampleItem(loaded.items[0].example, "elsewhere", "elsewhere", 7)
+    unused = replace(loaded, items=(replace(loaded.items[0], used=False), elsewhere))
+    save_examples(job / "set.incontext", unused, overwrite=True)
+    assert run(job, image="images", out="not_shown") == 0
+    np.testing.assert_array_equal(tifffile.imread(job / "not_shown" / "cell1.tif"), drawn)
+
+
+def test_a_forgotten_extension_is_noticed(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(job, out="result") == 1
+    assert "result has no extension, so it was taken for a folder: did you mean result.tif?" in capsys.readouterr().err
+    assert not (job / "result").exists()
+
+
 def test_a_set_is_listed(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["examples", "list", str(job / "set.incontext")]) == 0
     said = capsys.readouterr().out

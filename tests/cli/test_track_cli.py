@@ -90,6 +90,8 @@ def test_a_folder_is_one_of_the_cell_tracking_challenge(job):
     assert len(rows) == 4
     assert (rows[:, 3] > 0).sum() == 2
     assert (out / "tracks.csv").exists()
+    assert run(job, "--masks", out, "--axes", "tyx", "--out", job / "again.tif") == 0  # the picture is no mask
+    assert tifffile.imread(job / "again.tif").shape == (6, 64, 80)
 
 
 def test_a_z_stack_gives_3d_objects(job, capsys):
@@ -161,9 +163,26 @@ def test_few_objects_by_colour_keep_their_ids(tmp_path, capsys):
     assert not (found[2:5] == 5).any()
 
 
-def test_masks_are_not_painted_by_colour(job, capsys):
-    assert run(job, "--masks", job / "masks.tif", "--out", job / "linked.tif", "--by", "colour") != 0
-    assert "--masks are linked as they are" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--masks", "masks.tif", "--by", "colour"), "--by would do nothing: it says something only where objects are"),
+        (("--masks", "masks.tif", "--ignore-label", "255"), "--ignore-label would do nothing"),
+        (("--masks", "masks.tif", "--channels", "5"), "--channels would do nothing"),
+        (("image.tif", "--labels", "labels.tif", "--annotated", "0", "--stitch"), "--stitch would do nothing"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(job, capsys, monkeypatch, given, told):
+    monkeypatch.chdir(job)
+    assert main(["track", *given, "--out", "linked.tif"]) == 1
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["tracks.csv", "tracks.png", "tracks.txt"])
+def test_a_name_that_tracks_are_not_written_under_is_refused_before_any_work(job, capsys, name):
+    assert run(job, "--masks", job / "masks.tif", "--out", job / name) == 1
+    assert "each with a table NAME_tracks.csv" in capsys.readouterr().err
+    assert not (job / name).exists()
 
 
 def test_masks_of_one_number_are_taken_for_connected_pieces(job, capsys):

@@ -9,7 +9,7 @@ from fakes import ThresholdPredictor
 from PIL import Image
 
 from napari_incontext_seg.core.stack import Stack
-from napari_incontext_seg.errors import FileError, InputError
+from napari_incontext_seg.errors import DegradedDataWarning, FileError, InputError
 from napari_incontext_seg.infer.propagate import propagate
 from napari_incontext_seg.session.job import run_to_file
 
@@ -74,6 +74,13 @@ def test_an_existing_picture_is_refused_before_the_run(stack, tmp_path):
     with pytest.raises(FileError, match="exists"):
         run_to_file(run(stack), tmp_path / "out.tif", picture=tmp_path / "out.png")
     assert not (tmp_path / "out.tif").exists()
+
+
+@pytest.mark.parametrize("value", [255, 1])
+def test_a_truth_that_counts_in_another_way_is_doubted(stack, tmp_path, value):
+    other = np.where(truth(stack) > 0, value, 0).astype(np.uint8)
+    with pytest.warns(DegradedDataWarning, match=f"the truth holds the labels {value}, the examples .*: Dice compares"):
+        run_to_file(run(stack), tmp_path / "out.tif", truth=Stack(other, "zyx"))
 
 
 def test_a_truth_of_another_shape_is_refused(stack, tmp_path):

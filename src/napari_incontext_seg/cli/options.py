@@ -271,6 +271,11 @@ def open_collection(
     from ..io.stacks import open_images, open_label_images
 
     images = [replace(i, channels=tuple(channels)) if channels is not None else i for i in open_images(image)]
+    meant = ""
+    if out is not None and not out.suffix and not out.is_dir() and image.is_file():
+        meant = f"{out.name} has no extension, so it was taken for a folder: did you mean {out.name}.tif? "
+    if labels is None and meant and len(images) > 1:
+        raise InputError(f"{meant}The slices of a stack are no images of their own; a folder of images is.")
     if labels is None:
         return images, {}, None
     numbers = {one.name: k for k, one in enumerate(images)}
@@ -283,10 +288,7 @@ def open_collection(
             "stack carry their names; for a stack name the output OUT.tif or OUT.zarr (propagate), or leave out "
             "--one-by-one (tune)."
         )
-        if out is not None and not out.suffix and not out.is_dir() and image.is_file():
-            name = out.name
-            told = f"{name} has no extension, so it was taken for a folder: did you mean {name}.tif? N{told[1:]}"
-        raise InputError(told)
+        raise InputError(f"{meant}N{told[1:]}" if meant else told)
     return images, {numbers[one.name]: one.read(0)[..., 0] for one in label_images}, label_images[0].data.dtype
 
 

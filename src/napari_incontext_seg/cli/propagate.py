@@ -190,13 +190,13 @@ def propagate_collection(
     predictor = choice()
     shown = show_collection(images, annotations, examples, kind=kind, ignore_label=settings["ignore_label"], key=key)
     if settings["tune"] is not None:
-        context = collection_context(images, annotations, shown.kind, shown.ignore_label, shown.context)
+        context = collection_context(images, shown.annotations, shown.kind, shown.ignore_label, shown.context)
         predictor, _ = tuned(predictor, context, settings)
     with progress_bar(len(images), "images") as advance:
         return run_to_folder(
-            images, annotations, predictor, out, kind=shown.kind, ignore_label=shown.ignore_label,
-            context=shown.context, dtype=dtype, overwrite=overwrite,
-            settings=settings, files=files, picture=sheet, on_image=advance,
+            images, shown.annotations, predictor, out, kind=shown.kind, ignore_label=shown.ignore_label,
+            context=shown.context, given=shown.given, dtype=dtype, overwrite=overwrite, settings=settings,
+            files=files, picture=sheet, on_image=advance,
         )  # fmt: skip
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from .options import KindChoice, read_annotations, resolve_kind, tell_unused
 
 if TYPE_CHECKING:
-    from ..core.example_set import Rgb
+    from ..core.example_set import ExampleSet, Rgb
     from ..core.stack import Stack
     from ..core.types import Context, Kind, Labels
     from ..infer.key import Key
+    from ..session.plan import Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +58,35 @@ def show_stack(
     if examples is None:
         return _without_set(annotations, kind, ignore_label, key)
     from ..io.example_sets import load_examples
-    from ..session.plan import NOT_ANNOTATED, split_examples
+    from ..session.plan import split_examples
 
     loaded = load_examples(examples)
-    split = split_examples(loaded, stack.normalized(), key=key)
+    return _with_set(
+        loaded, split_examples(loaded, stack.normalized(), key=key), annotations, kind, ignore_label, key
+    )  # fmt: skip
+
+
+def show_collection(
+    images: Sequence[Stack], annotations: Mapping[int, Any], examples: Path | None, *, kind: KindChoice,
+    ignore_label: int | None, key: Key | None = None,
+) -> Shown:  # fmt: skip
+    """What is shown for images that are no stack; examples that were taken from one of them are its annotation."""
+    tell_unused(annotations.values(), ignore_label)
+    if examples is None:
+        return _without_set(annotations, kind, ignore_label, key)
+    from ..io.example_sets import load_examples
+    from ..session.plan import split_among
+
+    loaded = load_examples(examples)
+    return _with_set(loaded, split_among(loaded, images, key=key), annotations, kind, ignore_label, key)
+
+
+def _with_set(
+    loaded: ExampleSet, split: Split, annotations: Mapping[int, Any], kind: KindChoice, ignore_label: int | None,
+    key: Key | None,
+) -> Shown:  # fmt: skip
+    from ..session.plan import NOT_ANNOTATED
+
     both = {**split.annotations, **_with_ignored(annotations, ignore_label, NOT_ANNOTATED)}
     return Shown(
         both,
@@ -71,25 +97,6 @@ def show_stack(
         loaded.class_names,
         loaded.class_colors,
     )
-
-
-def show_collection(
-    images: Sequence[Stack], annotations: Mapping[int, Any], examples: Path | None, *, kind: KindChoice,
-    ignore_label: int | None, key: Key | None = None,
-) -> Shown:  # fmt: skip
-    """What is shown for images that are no stack; all examples of a set are from elsewhere."""
-    tell_unused(annotations.values(), ignore_label)
-    if examples is None:
-        return _without_set(annotations, kind, ignore_label, key)
-    from ..core.types import Context
-    from ..io.example_sets import load_examples
-
-    loaded = load_examples(examples)
-    context = loaded.context()
-    resolved = key.kind if key is not None else loaded.kind if kind == "auto" else kind
-    before = key.context.examples if key is not None else ()
-    context = Context((*before, *context.examples), resolved, context.class_names)
-    return Shown(annotations, resolved, ignore_label, context)
 
 
 def _without_set(annotations: Mapping[int, Any], kind: KindChoice, ignore_label: int | None, key: Key | None) -> Shown:

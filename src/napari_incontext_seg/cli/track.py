@@ -89,6 +89,15 @@ def track(
 
     out = out.expanduser()
     check_what_is_given(image, labels, masks, examples)
+    if masks is None:
+        check_unused("--masks are followed", {"--stitch": stitch is not None})
+    else:
+        check_unused("objects are painted", {
+            "--by": by != "links", "--memory": memory > 0, "--direction": direction != "both",
+            "--annotated": annotated is not None, "--ignore-label": ignore_label is not None,
+        })  # fmt: skip
+    if image is None:
+        check_unused("there is an IMAGE", {"--channels": channels is not None})
     inputs = [file for given in (image, examples) if given is not None for file in input_files(given)]
     inputs += [file for given in (labels, masks) if given is not None for file in label_inputs(given)]
     check_apart([*tracking_files(out), *(out.glob("mask*.tif") if out.is_dir() else ())], inputs)
@@ -100,8 +109,6 @@ def track(
         "ensemble": ensemble, "quality": quality, "recolour": None, "tune": None, "ignore_label": ignore_label,
         "axes": axes, "channels": chosen, "by": by, "memory": memory, "direction": direction,
     }  # fmt: skip
-    if masks is not None and (by, memory, direction) != ("links", 0, "both"):
-        raise InputError("--masks are linked as they are: --by, --memory and --direction say how objects are painted.")
     if masks is not None:
         found, dtype, record = link_masks(masks, image, settings, stitch=stitch)
     else:
@@ -122,6 +129,13 @@ def check_what_is_given(image: Path | None, labels: Path | None, masks: Path | N
         raise InputError(
             "give an IMAGE with --labels (or --examples) to paint and follow objects, or --masks to follow."
         )
+
+
+def check_unused(where: str, given: Mapping[str, bool]) -> None:
+    """Raise InputError if options are given that say nothing here."""
+    named = [option for option, is_given in given.items() if is_given]
+    if named:
+        raise InputError(f"{', '.join(named)} would do nothing: it says something only where {where}. Leave it out.")
 
 
 def paint_and_link(

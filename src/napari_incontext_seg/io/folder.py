@@ -41,8 +41,9 @@ class FileSeries:
             if other.shape != first.shape or other.dtype != first.dtype:
                 raise InputError(
                     f"{first.path.name} is {first.shape} {first.dtype}, but {other.path.name} is {other.shape} "
-                    f"{other.dtype}: files of a stack must be alike. Images of different sizes are segmented one by "
-                    "one: name a folder as the output (open_images in Python)."
+                    f"{other.dtype}: files of a stack must be alike. Images of different sizes go one by one: for "
+                    "`propagate` and `clean` name a folder as the output, for `tune` add --one-by-one, for an example "
+                    "set give a single image (open_images in Python)."
                 )
 
     @property

@@ -14,6 +14,8 @@ VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".web
 IMAGE_SUFFIXES = TIFF_SUFFIXES + RASTER_SUFFIXES
 FILE_SUFFIXES = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, ".npy", ".npz", ".zarr")  # what is so called is no plain folder
 ZARR_MARKERS = ("zarr.json", ".zgroup", ".zarray")
+CHALLENGE_TABLES = ("res_track.txt", "man_track.txt")  # of a folder of the Cell Tracking Challenge, and its labels:
+CHALLENGE_MASKS = ("mask*.tif", "man_track*.tif")
 READABLE = "TIFF, PNG, JPEG, BMP, .npy, .npz, OME-Zarr, videos, a folder of images, or a pattern such as 'images/*.png'"
 
 PathLike = str | os.PathLike[str]
@@ -72,19 +74,27 @@ def _is_folder(path: Path) -> bool:
 def image_files(path: Path) -> list[Path]:
     """Return the images of a folder, or those that match a pattern, in natural order.
 
+    Of a folder of the Cell Tracking Challenge its label images: what lies beside them is about them.
+
     Raises
     ------
     FileError
         There is none, or the folder cannot be read.
     """
     try:
-        found = _matching(path) if is_pattern(path) else list(path.iterdir())
+        found = _matching(path) if is_pattern(path) else _challenge_masks(path) or list(path.iterdir())
         files = [f for f in found if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".") and f.is_file()]
     except OSError as error:
         raise FileError(f"the folder {path} cannot be read: {error.strerror or error}.") from error
     if not files:
         raise FileError(f"{path} holds no image: expected files that end in {', '.join(IMAGE_SUFFIXES)}.")
     return sorted(files, key=natural_key)
+
+
+def _challenge_masks(folder: Path) -> list[Path]:
+    if not any((folder / name).is_file() for name in CHALLENGE_TABLES):
+        return []
+    return [file for pattern in CHALLENGE_MASKS for file in folder.glob(pattern)]
 
 
 def input_files(path: Path) -> list[Path]:

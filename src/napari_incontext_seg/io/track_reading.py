@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 
 from ..core.tracks import Tracks
 from ..errors import FileError, InContextError
-from .paths import PathLike, check_exists, natural_key
+from .paths import CHALLENGE_MASKS, CHALLENGE_TABLES, PathLike, check_exists, natural_key
 from .storing import read_plain
 from .tracks import COLUMNS
 
-TABLES = ("res_track.txt", "man_track.txt")
-MASKS = ("mask*.tif", "man_track*.tif")
 ALIASES = {"track_id": "track", "t": "frame", "parent_track_id": "parent"}  # ultrack's names of our columns
 
 
@@ -62,9 +60,9 @@ def challenge_masks(folder: Path) -> list[Path]:
     FileError
         There are none, or no table beside them.
     """
-    found = [sorted(folder.glob(pattern), key=natural_key) for pattern in MASKS]
+    found = [sorted(folder.glob(pattern), key=natural_key) for pattern in CHALLENGE_MASKS]
     masks = next((files for files in found if files), [])
-    if not masks or not any((folder / name).is_file() for name in TABLES):
+    if not masks or not any((folder / name).is_file() for name in CHALLENGE_TABLES):
         raise FileError(
             f"{folder} is no folder of the Cell Tracking Challenge: mask*.tif and res_track.txt, or man_track*.tif and "
             "man_track.txt, are expected."
@@ -149,7 +147,7 @@ def _walked(count: int, edges: NDArray[np.int64]) -> NDArray[np.int64]:
 # -- the Cell Tracking Challenge --------------------------------------------------------------------------------------
 def _read_challenge(folder: Path) -> Tracks:
     masks = challenge_masks(folder)
-    table = next(folder / name for name in TABLES if (folder / name).is_file())
+    table = next(folder / name for name in CHALLENGE_TABLES if (folder / name).is_file())
     lines = [[int(n) for n in line.split()] for line in read_plain(table).splitlines() if line.strip()]
     if any(len(line) != 4 for line in lines):
         raise FileError(f"{table.name} must hold four numbers a line: track, first frame, last frame, parent.")

@@ -49,6 +49,7 @@ def run_to_folder(
     kind: Kind = "semantic",
     ignore_label: int | None = None,
     context: Context | None = None,
+    given: Mapping[int, Labels] | None = None,
     dtype: np.dtype[Any] | None = None,
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
@@ -66,6 +67,8 @@ def run_to_folder(
         Number of an image -> its labels (Y, X); these come out exactly as given. May be empty if there is a context.
     context
         More examples, from elsewhere.
+    given
+        Labels (Y, X) of images that come out as they are, without being shown to the model.
     out
         A folder.
 
@@ -75,18 +78,21 @@ def run_to_folder(
     num_shared = 0 if context is None else len(context.examples)
     context = collection_context(images, annotations, kind, ignore_label, context)
     report = Report(out, len(images), names={k: image.name for k, image in enumerate(images)}, unit="images")
-    given = dict(zip(sorted(annotations), context.examples[num_shared:], strict=True))
-    whole = {k for k, example in given.items() if example.valid.all()}
-    report.sparse = len(whole) < len(given)
-    shown = {*sorted(given)[:4], *(k for k in spread(len(images), 12 - min(4, len(given))))}
+    annotated = dict(zip(sorted(annotations), context.examples[num_shared:], strict=True))
+    whole = {k: e.labels for k, e in annotated.items() if e.valid.all()}
+    report.sparse = len(whole) < len(annotated)
+    whole.update(given or {})
+    known = {*annotated, *whole}
+    shown = {*sorted(known)[:4], *(k for k in spread(len(images), 12 - min(4, len(known))))}
     panels: dict[int, Labels] = {}
     record = provenance(predictor, context, settings, files)
-    record["annotated_images"] = [images[k].name for k in given]
+    record["annotated_images"] = [images[k].name for k in sorted(known)]
     with LabelFolder(out, list(images), dtype=dtype, overwrite=overwrite, provenance=record) as folder:
 
         def keep(number: int, segmentation: Segmentation) -> None:
-            if number in given:
-                segmentation = keep_given(segmentation, given[number])
+            if number in annotated:
+                segmentation = keep_given(segmentation, annotated[number])
+            if number in known:
                 report.annotated.append(number)
             else:
                 report.confidence[number] = segmentation.slice_confidence
@@ -96,8 +102,7 @@ def run_to_folder(
             if on_image is not None:
                 on_image()
 
-        for number in sorted(whole):
-            labels = given[number].labels
+        for number, labels in sorted(whole.items()):
             keep(number, Segmentation(labels, np.ones(labels.shape, np.float32)))
         rest = [k for k in range(len(images)) if k not in whole]
         painted = segment_images((images[k] for k in rest), context, predictor)
@@ -106,7 +111,7 @@ def run_to_folder(
     report.complete, report.seconds = True, time.perf_counter() - started
     if picture is not None:
         sheet = [
-            Panel(images[k].normalized().plane(0), panels[k], report.title(k), annotated=k in given)
+            Panel(images[k].normalized().plane(0), panels[k], report.title(k), annotated=k in known)
             for k in sorted(panels)
         ]
         save_png(contact_sheet(sheet), picture, overwrite=overwrite)

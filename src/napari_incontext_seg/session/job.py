@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Generator, Mapping
+import warnings
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from itertools import chain
@@ -18,7 +19,7 @@ from ..core.labels import as_labels
 from ..core.metrics import dice, slice_confidence
 from ..core.stack import Stack
 from ..core.types import Labels
-from ..errors import InputError
+from ..errors import DegradedDataWarning, InputError
 from ..infer.meeting import Meeting
 from ..infer.propagate import Propagation
 from ..io.labels import LabelWriter, is_finished, label_files
@@ -144,6 +145,8 @@ def run_to_file(
                 if on_step is not None:
                     on_step(step)
         report.files = writer.finish()
+    if truth is not None:
+        _warn_of_other_numbers(run, truth)
     report.annotated.sort()
     report.complete, report.seconds = True, time.perf_counter() - started
     if picture is not None:
@@ -154,6 +157,31 @@ def run_to_file(
         save_png(contact_sheet(panels), picture, overwrite=overwrite)
         report.files.append(picture)
     return report
+
+
+def _warn_of_other_numbers(run: Propagation, truth: Stack) -> None:
+    """Warn if the truth counts its classes in another way than the examples: then Dice says nothing."""
+    if run.context.kind == "instance":
+        return
+
+    def labels_in(positions: Iterable[int]) -> set[int]:
+        return {int(i) for p in positions for i in np.unique(truth.read(p))} - {0}
+
+    known, there = {*run.context.ids} - {0}, labels_in(truth.sample_positions())
+    if not there - known and there != known:  # those that are missing may be elsewhere
+        there = labels_in(range(len(truth)))
+    if there != known:
+        warnings.warn(
+            f"the truth holds the labels {_listed(there)}, the examples {_listed(known)}: Dice compares numbers, and "
+            "is of the labels of the examples alone. Where objects are numbered, say --kind instance.",
+            DegradedDataWarning,
+            stacklevel=3,
+        )
+
+
+def _listed(numbers: Collection[int]) -> str:
+    shown = sorted(int(n) for n in numbers)
+    return ", ".join(map(str, shown[:6])) + (", ..." if len(shown) > 6 else "") or "none"
 
 
 def _shown(run: Propagation) -> set[int]:

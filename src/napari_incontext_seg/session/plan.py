@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,10 +55,26 @@ def split_examples(examples: ExampleSet, stack: Stack, *, key: Key | None = None
     InputError
         No example is used.
     """
-    own = {k: item for k, item in enumerate(examples.items) if is_own(item, stack)}
-    annotations = {int(i.position or 0): _annotation(i.example) for i in own.values() if i.used}
-    unused = {int(i.position or 0): i.example for i in own.values() if not i.used}
-    others = [item.example for k, item in enumerate(examples.items) if item.used and k not in own]
+    own = {int(item.position or 0): item for item in examples.items if is_own(item, stack)}
+    return _split(examples, own, key)
+
+
+def split_among(examples: ExampleSet, images: Sequence[Stack], *, key: Key | None = None) -> Split:
+    """As `split_examples`, of images that are no stack, one plane each; they are counted in place of planes."""
+    own = {}
+    for number, image in enumerate(images):
+        alike = [i for i in examples.items if i.position == 0 and i.example.image.shape[:2] == image.plane_shape]
+        shown = image.normalized() if alike else image
+        for item in alike:
+            if is_own(item, shown):
+                own[number] = item
+    return _split(examples, own, key)
+
+
+def _split(examples: ExampleSet, own: Mapping[int, ExampleItem], key: Key | None) -> Split:
+    annotations = {number: _annotation(item.example) for number, item in own.items() if item.used}
+    unused = {number: item.example for number, item in own.items() if not item.used}
+    others = [item.example for item in examples.items if item.used and not any(item is one for one in own.values())]
     if not annotations and not others and key is None:
         examples.context()  # says what to do
         raise InputError("no example is used: add a slice to the examples, or tick one.")

@@ -15,10 +15,11 @@ from ..core.labels import as_labels
 from ..core.stack import Stack
 from ..core.tracks import Tracks
 from ..core.types import Labels
+from ..errors import InputError
 from ..infer.track import TimeGrid, Tracking
 from ..io.labels import LabelWriter, label_files
 from ..io.lineage import lineage_picture
-from ..io.paths import stem
+from ..io.paths import FILE_SUFFIXES, stem
 from ..io.picture import save_png
 from ..io.storing import check_free
 from ..io.tracks import write_tracks
@@ -98,12 +99,22 @@ def tracking_files(out: Path) -> list[Path]:
 
     ``NAME.tif`` or ``NAME.zarr``: the labels, ``NAME_tracks.csv`` and ``NAME_lineage.png``. ``NAME.geff``: a graph in
     place of the labels. A folder: one of the Cell Tracking Challenge, with the table and the picture inside.
+
+    Raises
+    ------
+    InputError
+        The name is that of another kind of file.
     """
     if out.suffix.lower() in (".tif", ".tiff", ".zarr"):
         name = stem(out)
         return [*label_files(out), out.with_name(f"{name}_tracks.csv"), out.with_name(f"{name}_lineage.png")]
     if out.suffix.lower() == GEFF:
         return [out, out.with_name(f"{out.stem}_tracks.csv"), out.with_name(f"{out.stem}_lineage.png")]
+    if out.suffix.lower() in (*FILE_SUFFIXES, ".csv", ".txt", ".json") and not out.is_dir():
+        raise InputError(
+            f"tracks are written as NAME.tif, NAME.zarr or NAME.geff, each with a table NAME_tracks.csv, or into a "
+            f"folder; got {out.name}."
+        )
     return [out / "res_track.txt", out / "tracks.csv", out / "lineage.png"]
 
 
