@@ -58,6 +58,7 @@ def test_splitting_is_undone_by_joining(painted, tmp_path):
         ("smooth", "such as smooth:2"),
         ("drop_small", "such as drop_small:30"),
         ("drop_small:0", "such as drop_small:30"),
+        ("join:3", "takes no size"),
     ],
 )
 def test_what_is_no_clean_up_is_refused_before_anything_is_written(painted, tmp_path, capsys, step, message):

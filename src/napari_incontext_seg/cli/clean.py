@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Steps: TypeAlias = list[tuple[Any, float]]
 
 NEED_SIZE = {"drop_small": 30, "smooth": 2}  # and an example of it
+NO_SIZE = ("join", "keep_largest")
 
 
 def clean(
@@ -131,6 +132,8 @@ def parse_steps(texts: Sequence[str]) -> Steps:
             check_operation(operation, size)
         except InputError as error:
             raise typer.BadParameter(str(error)) from error
+        if colon and operation in NO_SIZE:
+            raise typer.BadParameter(f"--do {operation} takes no size; got {text!r}.")
         if operation in NEED_SIZE and not size:
             raise typer.BadParameter(
                 f"--do {operation} needs a size above 0, such as {operation}:{NEED_SIZE[operation]}."
