@@ -227,6 +227,27 @@ def test_what_others_made_is_not_replaced_beside_the_labels_even_so(tmp_path: Pa
     assert (tmp_path / beside).read_text() == "{}"
 
 
+def test_what_a_killed_run_had_put_beside_the_labels_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(made: Path, target: Path) -> None:
+        if target.suffix == ".json":
+            raise Killed
+        made.replace(target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "replace_by", kill)
+        with pytest.raises(Killed):
+            write_all(tmp_path / "out.tif", stack(4, 6, 7), planes())
+    assert (tmp_path / "out_confidence.tif").exists()
+    assert not (tmp_path / "out.json").exists()
+    write_all(tmp_path / "out.tif", stack(4, 6, 7), planes(), overwrite=True)
+    assert (tmp_path / "out.json").exists()
+
+
 def test_two_at_the_same_output_do_not_replace_each_other(tmp_path: Path) -> None:
     first = LabelWriter(tmp_path / "out.tif", stack(4, 6, 7))
     with pytest.raises(FileError, match="is being made by another process"):

@@ -132,7 +132,8 @@ class LabelWriter:
         for target in targets:
             check_free(target, self._may_replace)
         beside = [target for target in targets[1:] if target.exists()]
-        if beside and not _is_record(self._json_path):
+        placed = any((folder / PLACING).exists() for folder, _ in left(self.path))  # by a run that was killed then
+        if beside and not placed and not _is_record(self._json_path):
             raise FileError(
                 f"{beside[0]} would be replaced, and was not made with {self.path.name}: move it, or choose another "
                 "name for the labels."
