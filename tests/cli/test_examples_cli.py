@@ -14,6 +14,8 @@ import tifffile
 from napari_incontext_seg.cli.main import main
 from napari_incontext_seg.core.example_set import ExampleItem
 from napari_incontext_seg.io.example_sets import load_examples, save_examples
+from napari_incontext_seg.io.stacks import open_stack
+from napari_incontext_seg.session.plan import split_examples
 
 
 def write(path: Path, data: np.ndarray) -> None:
@@ -81,6 +83,15 @@ def test_examples_of_an_image_of_a_folder_are_its_annotation(job: Path, capsys: 
     save_examples(job / "set.incontext", unused, overwrite=True)
     assert run(job, image="images", out="not_shown") == 0
     np.testing.assert_array_equal(tifffile.imread(job / "not_shown" / "cell1.tif"), drawn)
+
+
+def test_an_example_that_is_in_the_set_twice_is_never_one_from_elsewhere(job: Path) -> None:
+    stack, loaded = open_stack(job / "image.tif").normalized(), load_examples(job / "set.incontext")
+    first = loaded.items[0]
+    other = replace(first, name="renamed", source="renamed")
+    for twins in ((first, other), (first, replace(other, used=False)), (replace(first, used=False), other)):
+        split = split_examples(replace(loaded, items=twins), stack)
+        assert (list(split.annotations), split.context) == ([0], None)
 
 
 def test_a_forgotten_extension_is_noticed(job: Path, capsys: pytest.CaptureFixture[str]) -> None:

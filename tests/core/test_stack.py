@@ -108,10 +108,11 @@ def test_planes_are_matched_by_their_letters_in_whatever_order() -> None:
     np.testing.assert_array_equal(odd.ordered_like(other).data[:, 1, :, 0], data[0, 1])
 
 
-@pytest.mark.parametrize("axes", ["tzyx", "ptyx", "ztyx"])
-def test_other_planes_stay_as_they_are(axes: str) -> None:
-    mine = Stack(np.zeros((2, 3, 4, 5), np.uint8), "tzyx")
-    assert mine.ordered_like(Stack(np.zeros((2, 3, 4, 5), np.uint8), axes)) is mine
+@pytest.mark.parametrize(("axes", "named"), [("tzyx", True), ("ptyx", True), ("ztyx", True), ("ztyx", False)])
+def test_other_planes_and_such_of_guessed_axes_stay_as_they_are(axes: str, named: bool) -> None:
+    mine = Stack(np.zeros((2, 3, 4, 5), np.uint8), "tzyx", named=named)
+    shape = (2, 3, 4, 5) if named else (3, 2, 4, 5)
+    assert mine.ordered_like(Stack(np.zeros(shape, np.uint8), axes)) is mine
 
 
 def test_samples_are_spread_over_the_stack() -> None:

@@ -250,7 +250,7 @@ def test_what_a_killed_run_had_put_beside_the_labels_is_replaced(
 
 def test_two_at_the_same_output_do_not_replace_each_other(tmp_path: Path) -> None:
     first = LabelWriter(tmp_path / "out.tif", stack(4, 6, 7))
-    with pytest.raises(FileError, match="is being made by another process"):
+    with pytest.raises(FileError, match="is being made already"):
         LabelWriter(tmp_path / "out.tif", stack(4, 6, 7))
     first.write(0, planes()[0])
     (tmp_path / "out.tif").write_text("of a program that was faster")

@@ -89,6 +89,15 @@ def test_imagej_spacing_comes_back(
     assert stack.spacing == pytest.approx((y * factor, x * factor), rel=1e-5)
 
 
+def test_axes_are_named_by_the_file_or_guessed(tmp_path: Path) -> None:
+    array = np.zeros((3, 4, 6, 7), np.uint8)
+    assert not open_labels(write(tmp_path, array, "plain.tif")).named
+    assert open_labels(write(tmp_path, array, "imagej.tif", imagej=True, metadata={"axes": "TZYX"})).named
+    assert open_labels(write(tmp_path, array, "a.ome.tif", metadata={"axes": "ZTYX"})).named
+    np.save(tmp_path / "a.npy", array)
+    assert not open_labels(tmp_path / "a.npy").named
+
+
 def test_imagej_numbers_that_are_none_say_nothing(tmp_path: Path) -> None:
     metadata = {"axes": "TZYX", "spacing": float("nan"), "finterval": float("inf"), "unit": "um"}
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 3, 4, 5), np.uint8), imagej=True, metadata=metadata)

@@ -123,6 +123,13 @@ def test_labels_that_no_batch_made_are_not_replaced_when_it_goes_on(data):
     assert (open_labels(data / "out" / "one" / "a.tif").data[:] == 7).all()
 
 
+def test_a_result_that_was_deleted_is_made_again(data):
+    run(data, picture=True)
+    (data / "out" / "one" / "a.tif").unlink()
+    outcomes = run(data, picture=True, earlier="skip").outcomes
+    assert [outcome.status for outcome in outcomes] == ["done", "skipped", "skipped", "failed"]
+
+
 def test_pictures_are_never_written_over_an_input_or_what_others_made(data):
     (data / "grey").mkdir()
     for name in "ab":

@@ -76,6 +76,19 @@ def test_an_existing_picture_is_refused_before_the_run(stack, tmp_path):
     assert not (tmp_path / "out.tif").exists()
 
 
+def test_a_run_that_was_to_replace_another_goes_on_with_its_picture_too(stack, tmp_path):
+    files = {"out": tmp_path / "out.tif", "picture": tmp_path / "out.png"}
+    run_to_file(run(stack), **files)
+
+    def stop(step):
+        if step.position == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_to_file(run(stack), **files, overwrite=True, settings={"a": 1}, on_step=stop)
+    assert run_to_file(run(stack), **files, resume=True, settings={"a": 1}).complete
+
+
 @pytest.mark.parametrize("value", [255, 1])
 def test_a_truth_that_counts_in_another_way_is_doubted(stack, tmp_path, value):
     other = np.where(truth(stack) > 0, value, 0).astype(np.uint8)

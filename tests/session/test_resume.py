@@ -236,7 +236,7 @@ def test_two_runs_do_not_write_to_one_output(tmp_path, monkeypatch):
     folder = next(tmp_path.glob(".out-*.partial"))
     identity = json.loads((folder / "identity.json").read_text())["identity"]
     other = Unfinished.found(out, identity)
-    with pytest.raises(FileError, match="is being made by another process"):
+    with pytest.raises(FileError, match="is being made already"):
         run_to_file(propagate(stack(), {0: labels()}, ThresholdPredictor()), out, resume=True)
     other.release()
     assert run_to_file(propagate(stack(), {0: labels()}, ThresholdPredictor()), out, resume=True).complete

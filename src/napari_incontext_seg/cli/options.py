@@ -274,8 +274,8 @@ def open_collection(
     meant = ""
     if out is not None and not out.suffix and not out.is_dir() and image.is_file():
         meant = f"{out.name} has no extension, so it was taken for a folder: did you mean {out.name}.tif? "
-    if labels is None and meant and len(images) > 1:
-        raise InputError(f"{meant}The slices of a stack are no images of their own; a folder of images is.")
+    if labels is None and meant and len(images) > 1 and len({one.plane_shape for one in images}) == 1:
+        raise InputError(f"{meant}If the slices are images of their own, make the folder {out} first.")
     if labels is None:
         return images, {}, None
     numbers = {one.name: k for k, one in enumerate(images)}

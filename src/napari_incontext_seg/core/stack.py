@@ -55,6 +55,8 @@ class Stack:
         (channels, 1 or 3) weights that mix channels instead; at most one of ``channels`` and ``mix``.
     normalization
         Raw value range shown to the model; fitted by `normalized` when None.
+    named
+        Whether a file or a person said what the axes are; else they are guessed by their number.
     """
 
     data: ArrayLike
@@ -66,6 +68,7 @@ class Stack:
     mix: NDArray[np.float32] | None = None
     normalization: Normalization | None = None
     name: str = ""
+    named: bool = True
 
     def __post_init__(self) -> None:
         shape, axes = tuple(self.data.shape), self.axes
@@ -211,8 +214,11 @@ class Stack:
         return replace(self, normalization=normalization or fit_normalization(self))
 
     def ordered_like(self, other: Stack) -> Stack:
-        """Return this stack with its plane axes in the order of ``other``, where both have the same, equally long."""
-        if self.plane_axes == other.plane_axes or sorted(self.plane_axes) != sorted(other.plane_axes):
+        """Return this stack with its plane axes in the order of ``other``, where both have the same, equally long.
+
+        Axes that are guessed say nothing: then it stays as it is.
+        """
+        if not self.named or self.plane_axes == other.plane_axes or sorted(self.plane_axes) != sorted(other.plane_axes):
             return self
         if tuple(self.size(a) for a in other.plane_axes) != other.grid:
             return self

@@ -133,7 +133,7 @@ class LabelWriter:
             check_free(target, self._may_replace)
         beside = [target for target in targets[1:] if target.exists()]
         placed = any((folder / PLACING).exists() for folder, _ in left(self.path))  # by a run that was killed then
-        if beside and not placed and not _is_record(self._json_path):
+        if beside and not placed and not is_record(self._json_path):
             raise FileError(
                 f"{beside[0]} would be replaced, and was not made with {self.path.name}: move it, or choose another "
                 "name for the labels."
@@ -233,7 +233,7 @@ class LabelWriter:
                 raise type(error)(f"{error} {kept}") from error
             error.add_note(kept)
             raise
-        if not self._is_zarr and not self._has_confidence:
+        if not self._is_zarr and not self._has_confidence and self._may_replace:
             self._confidence_path.unlink(missing_ok=True)  # of an earlier run, now replaced
         self._unfinished.remove(but_key=not complete)
         return [target for _, target in targets]
@@ -350,7 +350,7 @@ def recorded_provenance(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _is_record(path: Path) -> bool:
+def is_record(path: Path) -> bool:
     """Whether a file is the provenance that a `LabelWriter` wrote."""
     try:
         found = json.loads(read_plain(path))

@@ -77,9 +77,10 @@ def read_ome_zarr(path: Path, *, labels: bool = False) -> Stack:
 def _opened(path: Path, labels: bool) -> Stack:
     node = zarr.open(PlainFiles(path, read_only=True), mode="r")
     if isinstance(node, zarr.Array):
-        names = getattr(node.metadata, "dimension_names", None)
-        axes = "".join(names) if names and all(n and len(n) == 1 for n in names) else guess_axes(node.shape, node.dtype)
-        return Stack(ZarrArray(node, path), axes, name=stem(path))
+        names = [n for n in getattr(node.metadata, "dimension_names", None) or () if n and len(n) == 1]
+        named = len(names) == node.ndim
+        axes = "".join(names) if named else guess_axes(node.shape, node.dtype)
+        return Stack(ZarrArray(node, path), axes, name=stem(path), named=named)
     group, inner = _image_group(node, path, labels)
     image = _metadata(group, inner)
     multiscale = image.multiscales[0]

@@ -82,7 +82,7 @@ def image_files(path: Path) -> list[Path]:
         There is none, or the folder cannot be read.
     """
     try:
-        found = _matching(path) if is_pattern(path) else _challenge_masks(path) or list(path.iterdir())
+        found = _matching(path) if is_pattern(path) else masks_with_tracks(path) or list(path.iterdir())
         files = [f for f in found if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".") and f.is_file()]
     except OSError as error:
         raise FileError(f"the folder {path} cannot be read: {error.strerror or error}.") from error
@@ -91,10 +91,12 @@ def image_files(path: Path) -> list[Path]:
     return sorted(files, key=natural_key)
 
 
-def _challenge_masks(folder: Path) -> list[Path]:
+def masks_with_tracks(folder: Path) -> list[Path]:
+    """The label images of a folder of the Cell Tracking Challenge, in order; none if it is no such folder."""
     if not any((folder / name).is_file() for name in CHALLENGE_TABLES):
         return []
-    return [file for pattern in CHALLENGE_MASKS for file in folder.glob(pattern)]
+    found = (sorted(folder.glob(pattern), key=natural_key) for pattern in CHALLENGE_MASKS)
+    return next((files for files in found if files), [])
 
 
 def input_files(path: Path) -> list[Path]:

@@ -112,7 +112,7 @@ def stack_from_array(array: ArrayLike, axes: str | None = None) -> Stack:
     InputError
         The axes do not fit.
     """
-    return Stack(array, axes or guess_axes(array.shape, array.dtype))
+    return Stack(array, axes or guess_axes(array.shape, array.dtype), named=axes is not None)
 
 
 def _one_channel(stack: Stack) -> Stack:
@@ -175,7 +175,8 @@ def _read_numpy(path: Path, labels: bool) -> Stack:
     except Exception as error:  # foreign bytes make NumPy's parsers raise anything
         raise FileError(f"{path} cannot be read: {error}. (Pickled objects are never loaded.)") from error
     # an array of labels is never one of colours: guessed as if of another type
-    return Stack(array, guess_axes(array.shape, np.uint32 if labels else array.dtype), name=stem(path))
+    axes = guess_axes(array.shape, np.uint32 if labels else array.dtype)
+    return Stack(array, axes, name=stem(path), named=False)
 
 
 def _check_header(path: Path) -> None:

@@ -173,7 +173,7 @@ def read_tiff_images(path: Path, *, labels: bool = False) -> list[Stack]:
 
 
 def _stack(path: Path, owner: _Owner, series: tifffile.TiffPageSeries, labels: bool) -> Stack:
-    axes = _axes(series, labels)
+    axes, named = _axes(series, labels)
     if labels and "s" in axes:
         raise InputError(
             f"{path.name} is a colour image {series.shape}; labels need one whole number a pixel. Save it as a TIFF of "
@@ -181,7 +181,7 @@ def _stack(path: Path, owner: _Owner, series: tifffile.TiffPageSeries, labels: b
         )
     steps = _steps(owner.file, series)
     scale, units = zip(*(steps.get(a, (1.0, "")) for a in axes), strict=True)
-    return Stack(TiffArray(path, owner, series), axes, scale, units, name=stem(path))
+    return Stack(TiffArray(path, owner, series), axes, scale, units, name=stem(path), named=named)
 
 
 def _check_other_series(path: Path, file: tifffile.TiffFile) -> None:
@@ -198,8 +198,8 @@ def _check_other_series(path: Path, file: tifffile.TiffFile) -> None:
     )
 
 
-def _axes(series: tifffile.TiffPageSeries, labels: bool) -> str:
-    """Axes in our letters: unknown ones named by their number, samples as colours only where they are."""
+def _axes(series: tifffile.TiffPageSeries, labels: bool) -> tuple[str, bool]:
+    """Axes in our letters, samples as colours only where they are; and whether none of them is guessed."""
     axes = series.axes.lower()
     if (
         series.kind == "shaped"
@@ -218,7 +218,7 @@ def _axes(series: tifffile.TiffPageSeries, labels: bool) -> str:
     free = [a for a in "klmnpuvw" if a not in axes] + free
     for k, letter in zip(reversed(unknown), reversed(free), strict=False):
         letters[k] = letter
-    return "".join(letters)
+    return "".join(letters), not unknown
 
 
 # -- spacing ----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.tracks import Tracks
 from ..errors import FileError, InContextError
-from .paths import CHALLENGE_MASKS, CHALLENGE_TABLES, PathLike, check_exists, natural_key
+from .paths import CHALLENGE_TABLES, PathLike, check_exists, masks_with_tracks
 from .storing import read_plain
 from .tracks import COLUMNS
 
@@ -60,9 +60,8 @@ def challenge_masks(folder: Path) -> list[Path]:
     FileError
         There are none, or no table beside them.
     """
-    found = [sorted(folder.glob(pattern), key=natural_key) for pattern in CHALLENGE_MASKS]
-    masks = next((files for files in found if files), [])
-    if not masks or not any((folder / name).is_file() for name in CHALLENGE_TABLES):
+    masks = masks_with_tracks(folder)
+    if not masks:
         raise FileError(
             f"{folder} is no folder of the Cell Tracking Challenge: mask*.tif and res_track.txt, or man_track*.tif and "
             "man_track.txt, are expected."

@@ -142,7 +142,7 @@ def check_none_left(target: Path) -> None:
 
 
 def check_not_going_on(target: Path) -> None:
-    """Raise FileError if another process is making ``target``."""
+    """Raise FileError if ``target`` is being made."""
     for folder, _ in left(target):
         Unfinished(folder, _locked(folder, target)).release()
 
@@ -198,7 +198,9 @@ def _locked(folder: Path, target: Path) -> FileLock | None:
     try:
         lock.acquire()
     except Timeout as error:
-        raise FileError(f"{target} is being made by another process: wait for it, or end it.") from error
+        raise FileError(
+            f"{target} is being made already, by this process or another one: wait for it, or end it."
+        ) from error
     except (OSError, NotImplementedError):
         return None
     return lock

@@ -18,7 +18,7 @@ from ..infer.model_choice import ModelChoice
 from ..infer.propagate import Propagation, propagate
 from ..io.example_sets import load_examples
 from ..io.image_search import outputs_for
-from ..io.labels import label_files, recorded_provenance
+from ..io.labels import is_record, label_files, recorded_provenance
 from ..io.paths import check_exists, stem
 from ..io.provenance import SOFTWARE, provenance_record
 from ..io.stacks import open_stack
@@ -231,8 +231,7 @@ def paint_file(plan: BatchPlan, predictor: Predictor, job: Job) -> Outcome:
         settings, (examples, _) = plan.record(), _examples(plan)
         overwrite = plan.earlier == "replace"
         if plan.earlier == "skip":
-            made_with = {**provenance(predictor, run.context, settings), "image": fingerprint(run.stack)}
-            if _is_finished(target, made_with):
+            if _is_finished(target, run, settings):
                 return Outcome(str(image), str(target), "skipped")
             overwrite = _is_ours(target)
         report = run_to_file(
@@ -263,11 +262,12 @@ def _planned(plan: BatchPlan, predictor: Predictor, image: Path) -> tuple[Propag
     return run.limited(lambda p: p not in unused), unused
 
 
-def _is_finished(target: Path, expected: dict[str, Any]) -> bool:
+def _is_finished(target: Path, run: Propagation, settings: Mapping[str, Any]) -> bool:
     """Whether a result is complete. Raises FileError if it is, but was made with something else."""
     found = recorded_provenance(target)
     if found is None or not found.get("complete"):
         return False
+    expected = {**provenance(run.predictor, run.context, settings), "image": fingerprint(run.stack)}
     wanted = provenance_record(expected)
     different = [name for name in MADE_WITH if found.get(name) != wanted[name]]
     if found.get("versions", {}).get(SOFTWARE) != wanted["versions"][SOFTWARE]:
@@ -282,7 +282,9 @@ def _is_finished(target: Path, expected: dict[str, Any]) -> bool:
 
 def _is_ours(target: Path) -> bool:
     """Whether a result, or a part of it, was made by a batch or a run before."""
-    return recorded_provenance(target) is not None or next(left(target), None) is not None
+    if target.exists():
+        return recorded_provenance(target) is not None
+    return is_record(label_files(target)[-1]) or next(left(target), None) is not None
 
 
 def _picture(target: Path) -> Path:

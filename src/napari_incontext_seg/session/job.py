@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from itertools import chain
@@ -22,10 +22,10 @@ from ..core.types import Labels
 from ..errors import DegradedDataWarning, InputError
 from ..infer.meeting import Meeting
 from ..infer.propagate import Propagation
-from ..io.labels import LabelWriter, is_finished, label_files
+from ..io.labels import LabelWriter, is_finished, is_interrupted, label_files
 from ..io.picture import Panel, contact_sheet, save_png
 from ..io.storing import check_free, storing
-from ..io.unfinished import KEY, check_none_left, fingerprint
+from ..io.unfinished import KEY, check_none_left, fingerprint, left
 from .report import Finished, Report, finished, provenance, spread
 
 if TYPE_CHECKING:
@@ -110,8 +110,10 @@ def run_to_file(
         written = [file for file in label_files(out) if file.exists()]
         return Report(out, len(run) + len(given or {}), written, complete=True)
     truth = truth.ordered_like(run.stack) if truth is not None else None
+    # what was cut short may have been about to replace an earlier picture
+    replaces = overwrite or (resume and (is_interrupted(out) or next(left(out), None) is not None))
     if picture is not None:
-        check_free(picture, overwrite)
+        check_free(picture, replaces)
     if not resume and not overwrite:
         check_none_left(out)
     report = Report(
@@ -124,6 +126,7 @@ def run_to_file(
     )
     shown = _shown(run)
     painted: dict[int, Labels] = {}
+    there: set[int] = set()  # labels of the truth
     with LabelWriter(
         out, run.stack, dtype=dtype, overwrite=overwrite, provenance=record, resume=resume,
         class_names=class_names or run.context.class_names, class_colors=class_colors,
@@ -141,12 +144,12 @@ def run_to_file(
             for step in chain((_finished(p, run, writer) for p in before), steps):
                 if step.position in shown:
                     painted[step.position] = writer.spool.labels(step.position)
-                _note(report, step, run, truth, writer.spool.labels)
+                _note(report, step, run, truth, writer.spool.labels, there)
                 if on_step is not None:
                     on_step(step)
         report.files = writer.finish()
-    if truth is not None:
-        _warn_of_other_numbers(run, truth)
+    if truth is not None and report.dice:
+        _warn_of_other_numbers(run, there)
     report.annotated.sort()
     report.complete, report.seconds = True, time.perf_counter() - started
     if picture is not None:
@@ -154,23 +157,15 @@ def run_to_file(
             Panel(run.stack.plane(p), painted[p], report.title(p), annotated=p in report.annotated)
             for p in sorted(painted)
         ]
-        save_png(contact_sheet(panels), picture, overwrite=overwrite)
+        save_png(contact_sheet(panels), picture, overwrite=replaces)
         report.files.append(picture)
     return report
 
 
-def _warn_of_other_numbers(run: Propagation, truth: Stack) -> None:
-    """Warn if the truth counts its classes in another way than the examples: then Dice says nothing."""
-    if run.context.kind == "instance":
-        return
-
-    def labels_in(positions: Iterable[int]) -> set[int]:
-        return {int(i) for p in positions for i in np.unique(truth.read(p))} - {0}
-
-    known, there = {*run.context.ids} - {0}, labels_in(truth.sample_positions())
-    if not there - known and there != known:  # those that are missing may be elsewhere
-        there = labels_in(range(len(truth)))
-    if there != known:
+def _warn_of_other_numbers(run: Propagation, there: set[int]) -> None:
+    """Warn if the truth seems to count its classes in another way than the examples: then Dice says nothing."""
+    known = {*run.context.ids} - {0}
+    if run.context.kind == "semantic" and (known - there or len(there - known) > 1):
         warnings.warn(
             f"the truth holds the labels {_listed(there)}, the examples {_listed(known)}: Dice compares numbers, and "
             "is of the labels of the examples alone. Where objects are numbered, say --kind instance.",
@@ -237,7 +232,8 @@ def _paint(run: Propagation, writer: LabelWriter) -> Generator[Finished]:
 
 
 def _note(
-    report: Report, step: Finished, run: Propagation, truth: Stack | None, read: Callable[[int], Labels]
+    report: Report, step: Finished, run: Propagation, truth: Stack | None, read: Callable[[int], Labels],
+    there: set[int],
 ) -> None:  # fmt: skip
     if step.confidence is None:
         report.annotated.append(step.position)
@@ -245,6 +241,7 @@ def _note(
     report.confidence[step.position] = step.confidence
     if truth is not None:
         found, expected = read(step.position), as_labels(truth.read(step.position)[..., 0])
+        there.update(int(i) for i in np.unique(expected) if i)
         if run.context.kind == "instance":  # ids of objects are arbitrary: one class
             report.dice[step.position] = dice(found > 0, expected > 0, [1])
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,26 +55,25 @@ def split_examples(examples: ExampleSet, stack: Stack, *, key: Key | None = None
     InputError
         No example is used.
     """
-    own = {int(item.position or 0): item for item in examples.items if is_own(item, stack)}
+    own = [(int(item.position or 0), item) for item in examples.items if is_own(item, stack)]
     return _split(examples, own, key)
 
 
 def split_among(examples: ExampleSet, images: Sequence[Stack], *, key: Key | None = None) -> Split:
     """As `split_examples`, of images that are no stack, one plane each; they are counted in place of planes."""
-    own = {}
+    own = []
     for number, image in enumerate(images):
         alike = [i for i in examples.items if i.position == 0 and i.example.image.shape[:2] == image.plane_shape]
-        shown = image.normalized() if alike else image
-        for item in alike:
-            if is_own(item, shown):
-                own[number] = item
+        if alike:
+            plane = image.normalized().plane(0)
+            own += [(number, item) for item in alike if np.array_equal(item.example.image, plane)]
     return _split(examples, own, key)
 
 
-def _split(examples: ExampleSet, own: Mapping[int, ExampleItem], key: Key | None) -> Split:
-    annotations = {number: _annotation(item.example) for number, item in own.items() if item.used}
-    unused = {number: item.example for number, item in own.items() if not item.used}
-    others = [item.example for item in examples.items if item.used and not any(item is one for one in own.values())]
+def _split(examples: ExampleSet, own: Sequence[tuple[int, ExampleItem]], key: Key | None) -> Split:
+    annotations = {number: _annotation(item.example) for number, item in own if item.used}
+    unused = {number: item.example for number, item in own if not item.used}
+    others = [item.example for item in examples.items if item.used and not any(item is one for _, one in own)]
     if not annotations and not others and key is None:
         examples.context()  # says what to do
         raise InputError("no example is used: add a slice to the examples, or tick one.")
@@ -94,8 +93,7 @@ def is_own(item: ExampleItem, stack: Stack) -> bool:
     image = item.example.image
     if image.shape[:2] != stack.plane_shape:
         return False
-    plane = stack.plane(item.position)
-    return plane.shape == image.shape and bool(np.array_equal(plane, image))
+    return bool(np.array_equal(stack.plane(item.position), image))
 
 
 def _annotation(example: Example) -> NDArray[np.int64]:
