@@ -25,6 +25,9 @@ from qtpy.QtWidgets import (
 from napari_incontext_seg._napari.classes_dialog import ClassesDialog
 from napari_incontext_seg._napari.dock import InContextDock
 from napari_incontext_seg._napari.keys import KEYS
+from napari_incontext_seg.core.types import Context, Example
+from napari_incontext_seg.infer.key import Key, Learned
+from napari_incontext_seg.infer.predictor import load_predictor
 from napari_incontext_seg.session.saved import find_sessions, load_session
 
 SHAPE = (9, 24, 24)
@@ -249,6 +252,39 @@ def test_axes_and_channels_can_be_named(viewer, qtbot, notes):
     qtbot.keyClicks(dock.layers.channels, "3")
     dock.layers.channels.editingFinished.emit()
     assert dock.bench.view.stack.used_channels == (3,)
+
+
+def test_examples_show_the_channels_that_are_chosen_now(viewer, qtbot):
+    dark = np.random.default_rng(0).integers(60, 120, SHAPE, np.uint8)
+    viewer.add_image(np.stack([blobs(), dark]), name="two", axis_labels=("c", "z", "y", "x"))
+    viewer.add_labels((blobs() > 100) * (np.arange(9) == 4)[:, None, None] * 3, name="two labels")
+    dock = dock_on(viewer, qtbot)
+    dock.bench.name_axes("czyx", (1,))
+    dock.bench.go_to(4)
+    dock.collecting.add_slice()
+    dock.bench.go_to(6)
+    dock.bench.name_axes("czyx", (0,))
+    assert dock.reviewing.annotated == {4}
+    (item,) = dock.bench.project.examples.items
+    np.testing.assert_array_equal(item.example.image, dock.bench.project.stack.plane(4))
+    run(dock, qtbot, load_predictor("guess"))
+    found = dock.bench.planes.layer.data
+    assert 2 * ((found[6] == 3) & (blobs()[6] > 100)).sum() / ((found[6] == 3).sum() + (blobs()[6] > 100).sum()) > 0.9
+
+
+def test_a_range_is_along_the_axis_that_is_travelled(viewer, qtbot):
+    viewer.add_image(np.stack([blobs()] * 3), name="four axes")
+    form = dock_on(viewer, qtbot).propagate
+    assert (form.last.maximum(), form.last.value()) == (2, 2)
+    form.along.setCurrentIndex(form.along.findData("z"))
+    assert (form.last.maximum(), form.last.value()) == (8, 8)
+    form.go("range")
+    form.first.setValue(5)
+    settings = form.settings()
+    assert (settings.along, settings.span) == ("z", (5, 9))
+    form.along.setCurrentIndex(0)
+    form.show_settings(settings)
+    assert form.settings() == settings
 
 
 @pytest.mark.parametrize("field", ["axes", "channels"])
@@ -957,6 +993,32 @@ def test_clean_up_is_previewed_applied_and_undone(desk, viewer, qtbot):
     assert labels.data[6, 12, 14] == 0
 
 
+def test_a_clean_up_ends_where_other_layers_are_chosen(viewer, qtbot, notes):
+    many = np.tile(blobs()[4], (30, 1, 1))
+    viewer.add_image(many, name="many")
+    labels = viewer.add_labels(np.tile((blobs()[4] > 100) * np.uint8(3), (30, 1, 1)), name="many labels")
+    viewer.add_labels(np.zeros_like(many), name="other")
+    dock = dock_on(viewer, qtbot)
+    choose(dock.layers.labels, "many labels")
+    dock.bench.go_to(0)
+    dock.collecting.add_slice()
+    dock.bench.project.confidence.update(dict.fromkeys(range(1, 30), 0.5))
+    dock.reviewing.clean_up("drop_small", 1000, everywhere=True)
+    choose(dock.layers.labels, "other")
+    qtbot.wait(100)
+    assert "unexpected" not in str(notes)
+    assert 0 < sum(not plane.any() for plane in labels.data) <= 8
+
+
+def test_a_key_is_enough_to_run(desk, viewer, qtbot, tmp_path, notes):
+    shown = Context((Example(np.zeros((9, 9, 1), np.float32), np.eye(9, dtype=np.uint32) * 3),), "semantic")
+    Key("adapter", "micro", "0" * 64, shown, {}, Learned(1.0, 1, None, None, False)).save(tmp_path / "k.key")
+    desk.propagate._set_key(tmp_path / "k.key")
+    run(desk, qtbot)
+    assert "No example is used" not in str(notes)
+    assert len(desk.reviewing.confidence) == 9
+
+
 def test_clean_up_of_all_slices_leaves_locked_ones(desk, viewer, qtbot):
     desk.collecting.add_slice()
     run(desk, qtbot)
@@ -1097,6 +1159,21 @@ def test_work_that_was_left_goes_on_when_its_layers_are_chosen_again(desk, viewe
     np.testing.assert_array_equal(labels.data, done)
     choose(desk.layers.labels, "other")
     assert desk.reviewing.annotated == {6}
+
+
+def test_a_stroke_from_before_work_was_left_can_be_undone_after_it(desk, viewer, qtbot):
+    desk.collecting.add_slice()
+    labels = desk.bench.planes.layer
+    labels.paint((6, 12, 14), 3)
+    assert desk.bench.project.touched[6].any()
+    viewer.add_labels(np.zeros(SHAPE, np.uint8), name="other")
+    choose(desk.layers.labels, "other")
+    choose(desk.layers.labels, "blobs labels")
+    assert desk.bench.project.touched[6].any()
+    desk.bench.go_to(6)
+    labels.undo()
+    assert not labels.data[6].any()
+    assert 6 not in desk.bench.project.touched
 
 
 def test_work_that_was_left_does_not_go_on_by_itself_if_its_labels_have_changed(desk, viewer, qtbot):

@@ -269,6 +269,18 @@ def test_a_paint_event_tells_which_pixels_of_which_slices(viewer):
     assert seen[1][3][0, 8]
 
 
+@pytest.mark.parametrize("shape", [(1, 4, 9, 9), (1, 9, 9)])
+def test_labels_without_an_axis_of_length_one_can_be_painted_in(viewer, shape):
+    view = view_image(viewer.add_image(volume(*shape)), viewer.dims)
+    labels = viewer.add_labels(np.zeros(shape[1:], np.uint8))
+    planes = LayerPlanes(labels, view, lambda: None)
+    seen = []
+    labels.events.paint.connect(lambda event: seen.append(planes.painted(event.value)))
+    labels.paint((2, 4, 4)[-labels.ndim :], 1)
+    assert [list(masks) for masks in seen] == [[2 if len(shape) == 4 else 0]]
+    assert labels.data.any()
+
+
 def test_labels_too_large_for_memory_are_on_disk(viewer, monkeypatch):
     monkeypatch.setattr("napari_incontext_seg._napari.layers.LARGE", 100)
     view = view_image(viewer.add_image(volume(4, 5, 6)), viewer.dims)

@@ -259,7 +259,8 @@ class LayerPlanes:
         rows, columns = by_axis["y"], by_axis["x"]
         if not self._stack.grid:
             return [(0, rows, columns)]
-        numbers = np.ravel_multi_index(tuple(by_axis[a] for a in self._stack.plane_axes), self._stack.grid)
+        where = tuple(by_axis.get(a, np.zeros_like(rows)) for a in self._stack.plane_axes)  # an axis may be left out
+        numbers = np.ravel_multi_index(where, self._stack.grid)
         return [(int(p), rows[numbers == p], columns[numbers == p]) for p in np.unique(numbers)]
 
 

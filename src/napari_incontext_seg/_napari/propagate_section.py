@@ -87,6 +87,8 @@ class PropagateSection(Section):
         self.key.activated.connect(self._on_key)
         self.where.currentIndexChanged.connect(self._on_where)
         self._on_where()
+        self._lengths: dict[str, int] = {}  # of the axes that slices are counted along
+        self.along.currentIndexChanged.connect(self._on_along)
         self.show_stack(None)
         self.show_idle()
 
@@ -123,7 +125,7 @@ class PropagateSection(Section):
         for box, value in (
             (self.device, settings.device), (self.kind, kind), (self.quality, settings.quality),
             (self.ensemble, settings.ensemble), (self.select, settings.select), (self.where, settings.where),
-            (self.direction, settings.direction),
+            (self.direction, settings.direction), (self.along, settings.along),
         ):  # fmt: skip
             box.setCurrentIndex(max(box.findData(value), 0))
         self.memory.setValue(settings.memory)
@@ -144,17 +146,15 @@ class PropagateSection(Section):
 
     def show_stack(self, stack: Stack | None) -> None:
         """Offer the slices and axes of a stack."""
-        axes, grid = ("", ()) if stack is None else (stack.plane_axes, stack.grid)
-        last = grid[0] - 1 if grid else 0
-        for spin in (self.first, self.last):
-            spin.setRange(0, last)
-        self.last.setValue(last)
+        axes = "" if stack is None else stack.plane_axes
+        self._lengths = {} if stack is None else dict(zip(axes, stack.grid, strict=True))
         self.along.clear()
         if len(axes) > 1:
             self.along.addItem(" and ".join(axes), None)
             for axis in axes:
                 self.along.addItem(f"{axis} only", axis)
         self._along_row.setVisible(len(axes) > 1)
+        self._on_along()
 
     # -- how far it is --------------------------------------------------------------------------------------------
     def show_idle(self) -> None:
@@ -264,6 +264,14 @@ class PropagateSection(Section):
     # -- reactions ------------------------------------------------------------------------------------------------
     def _on_where(self) -> None:
         self._range_row.setVisible(self.where.currentData() == "range")
+
+    def _on_along(self) -> None:
+        """The range is along the first axis that is travelled."""
+        axis = self.along.currentData() or next(iter(self._lengths), "")
+        last = self._lengths.get(axis, 1) - 1
+        for spin in (self.first, self.last):
+            spin.setRange(0, last)
+        self.last.setValue(last)
 
     def _on_model(self) -> None:
         if self.model.currentData() != FILE:

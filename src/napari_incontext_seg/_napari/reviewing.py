@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..core.cleanup import Operation
 from ..errors import InputError
+from ..session.project import Project
 from .notices import tell, told
 from .overlay import PlaneOverlay
 from .workbench import Workbench
@@ -109,12 +110,19 @@ class Reviewing(QObject):
 
     def _some(self, steps: Iterator[Step], then: Callable[[list[Step]], None], done: Sequence[Step] = ()) -> None:
         """Do a few slices, then let the viewer live, then the next; at last tell what all of them gave."""
+        project = self.bench.project
         with told("changing slices"):
             batch = list(islice(steps, _BATCH))
             if len(batch) < _BATCH:
                 then([*done, *batch])
             else:
-                QTimer.singleShot(0, lambda: self._some(steps, then, [*done, *batch]))
+                QTimer.singleShot(0, lambda: self._more(project, steps, then, [*done, *batch]))
+
+    def _more(
+        self, project: Project | None, steps: Iterator[Step], then: Callable[[list[Step]], None], done: Sequence[Step]
+    ) -> None:
+        if self.bench.project is project:  # else it was closed, and its slices stay as they are
+            self._some(steps, then, done)
 
     # -- clean-up -------------------------------------------------------------------------------------------------
     def preview(self, operation: Operation, size: float) -> None:

@@ -69,6 +69,7 @@ class Workbench(QObject):
         self.axes: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
         self.channels: WeakKeyDictionary[Image, tuple[int, ...] | None] = WeakKeyDictionary()
         self.left: WeakKeyDictionary[Labels, Path] = WeakKeyDictionary()  # the session of work that was left
+        self._stroked: WeakKeyDictionary[Labels, tuple[Any, Strokes]] = WeakKeyDictionary()  # and what was painted then
         self.learned: Key | None = None
         self._keys: list[Key] = []  # what the thread that runs now has learned
         self._at_end = _AtEnd()
@@ -159,7 +160,8 @@ class Workbench(QObject):
         planes = LayerPlanes(labels, self.view, lambda: self.position)
         self.project = Project(self.view.stack, planes, on_change=self._on_change)
         self.planes, self._at_end.project = planes, self.project
-        self._strokes, self._data = Strokes(), labels.data
+        data, strokes = self._stroked.get(labels, (None, None))
+        self._data, self._strokes = labels.data, strokes if strokes is not None and data is labels.data else Strokes()
         labels.events.paint.connect(self._on_paint)
         labels.events.set_data.connect(self._on_drawn)
         labels.mouse_drag_callbacks.append(self._on_drag)
@@ -175,6 +177,8 @@ class Workbench(QObject):
             with suppress(ValueError):
                 labels.mouse_drag_callbacks.remove(self._on_drag)
         if self.project is not None:
+            if self.planes is not None:
+                self._stroked[self.planes.layer] = self._data, self._strokes
             if self.planes is not None and self.project.autosave is not None:
                 self.left[self.planes.layer] = self.project.autosave.folder
             self.project.close()
@@ -275,7 +279,8 @@ class Workbench(QObject):
                 raise InputError("a run is under way: cancel it first, or wait for its end.")
             project, position = self.here()
             self.refresh_examples()
-            project.examples.context()  # says what to do if no example is used
+            if settings.key is None:  # a key has examples of its own
+                project.examples.context()  # says what to do if no example is used
             project.settings = settings
             self._told_kept = False
             self._keys.clear()

@@ -295,9 +295,11 @@ class Project:
         """
         if self.last_run is None:
             raise InputError("there is no run to repeat yet: run the model first.")
-        words = command_line(self.last_run, self.stack, image=image, examples=examples, out=out)
         repeated = self.last_run.examples_to_repeat(self.stack, self.labels.read, self.source)
-        save_examples(examples, repeated, overwrite=True)
+        given = examples if len(repeated) else None  # a key alone is enough
+        words = command_line(self.last_run, self.stack, image=image, examples=given, out=out)
+        if given is not None:
+            save_examples(given, repeated, overwrite=True)
         return words
 
     @property

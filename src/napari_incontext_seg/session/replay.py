@@ -60,7 +60,7 @@ class RunRecord:
         return examples
 
 
-def command_line(record: RunRecord, stack: Stack, *, image: Path, examples: Path, out: Path) -> str:
+def command_line(record: RunRecord, stack: Stack, *, image: Path, examples: Path | None, out: Path) -> str:
     """The command that repeats a run.
 
     Parameters
@@ -72,7 +72,7 @@ def command_line(record: RunRecord, stack: Stack, *, image: Path, examples: Path
     image
         Its file or folder.
     examples
-        File that the record's examples were saved to.
+        File that the record's examples were saved to; None if it has none, but a key.
     out
         Where the command is to write: ``.tif`` or ``.zarr``.
 
@@ -89,7 +89,10 @@ def command_line(record: RunRecord, stack: Stack, *, image: Path, examples: Path
             f"the run painted one slice, and a command cannot name one slice along {' and '.join(stack.plane_axes)}: "
             "paint more than one slice, and copy again."
         )
-    words = ["incontext-seg", "propagate", str(image), "--examples", str(examples), "--out", str(out)]
+    words = ["incontext-seg", "propagate", str(image)]
+    if examples is not None:
+        words += ["--examples", str(examples)]
+    words += ["--out", str(out)]
     words += _axes(stack, image)
     if settings.key is None:  # a key knows the kind of the labels that it paints
         words += ["--kind", settings.kind]

@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ..core.example_set import ExampleSet
+from ..core.example_set import ExampleItem, ExampleSet
 from ..core.labels import as_labels
 from ..core.stack import Stack
 from ..core.words import counted
@@ -134,8 +134,8 @@ class SavedSession:
 
     def _examples_for(self, project: Project) -> ExampleSet:
         """The examples that were saved, then those of the project; where both have a slice, the project's."""
-        stack, annotated = project.stack, project.annotated
-        items = [replace(i, source=project.source) if is_own(i, stack) else i for i in self.examples.items]
+        annotated = project.annotated
+        items = [self._as_here(item, project) for item in self.examples.items]
         there = {(i.source, i.position, i.example.digest) for i in project.examples.items}
         items = [
             i for i in items
@@ -143,6 +143,20 @@ class SavedSession:
             and (i.source != project.source or i.position not in annotated)
         ]  # fmt: skip
         return replace(self.examples, items=(*items, *project.examples.items))
+
+    def _as_here(self, item: ExampleItem, project: Project) -> ExampleItem:
+        """An example as the project would make it: of its own slices it shows the channels that are chosen now."""
+        stack, position, example = project.stack, item.position, item.example
+        if is_own(item, stack):
+            return replace(item, source=project.source)
+        if position is None or not 0 <= position < len(stack) or item.source not in (project.source, self.name):
+            return item
+        if example.image.shape[:2] != stack.plane_shape:
+            return item
+        labels = as_labels(project.labels.read(position))  # another image of this name has others
+        if not np.array_equal(np.where(example.valid, labels, 0), np.where(example.valid, example.labels, 0)):
+            return item
+        return replace(item, source=project.source, example=replace(example, image=stack.plane(position)))
 
 
 def find_session(stack: Stack, image: Path | None = None) -> SavedSession | None:
