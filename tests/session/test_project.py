@@ -363,6 +363,16 @@ def test_undo_leaves_hand_edits_and_locked_slices_alone(project: Project) -> Non
     np.testing.assert_array_equal(project.labels.read(4), verified)
 
 
+def test_what_was_locked_during_undo_can_be_undone_when_it_is_unlocked(project: Project) -> None:
+    run(project)
+    project.verify(4)
+    assert len(list(project.undo_run())) == 6
+    project.verify(4, False)
+    assert list(project.undo_run()) == [4]
+    assert not project.labels.read(4).any()
+    assert len(list(project.redo_run())) == 7
+
+
 def test_an_example_made_of_a_correction_carries_the_run_on(project: Project, stack: Stack) -> None:
     run(project)
     project.labels.write(4, truth(4, stack))

@@ -7,7 +7,7 @@ import tempfile
 import weakref
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,15 +118,21 @@ class Journal:
         """Whether there is something to redo."""
         return bool(self._undone)
 
-    def undo_slice(self) -> list[Entry]:
-        """Take back the last write; its change is to be reverted."""
-        return self._back(1)
+    def undo_slice(self, spared: Collection[int] = ()) -> list[Entry]:
+        """Take back the last write of a plane that is not ``spared``; its change is to be reverted."""
+        at = self._last(spared)
+        return [] if at is None else [self._back(at)]
 
-    def undo_run(self) -> Iterator[Entry]:
-        """Take back all writes of the last run, the last one first, each when it is asked for."""
-        run = self._done[-1].run if self._done else None
-        while self._done and self._done[-1].run == run:
-            yield from self._back(1)
+    def undo_run(self, spared: Collection[int] = ()) -> Iterator[Entry]:
+        """Take back all writes of the last run, the last one first, each when it is asked for.
+
+        Those of planes that are ``spared`` stay, and can be taken back later.
+        """
+        at = self._last(spared)
+        run = None if at is None else self._done[at].run
+        while at is not None and self._done[at].run == run:
+            yield self._back(at)
+            at = self._last(spared)
 
     def redo_slice(self) -> list[Entry]:
         """Give again the write that was taken back last; its change is to be applied."""
@@ -138,11 +144,17 @@ class Journal:
         while self._undone and self._undone[-1].run == run:
             yield from self._forth(1)
 
-    def _back(self, count: int) -> list[Entry]:
-        entries = [self._done.pop() for _ in range(min(count, len(self._done)))]
-        self._spilled = min(self._spilled, len(self._done))
-        self._undone += entries
-        return entries
+    def _last(self, spared: Collection[int]) -> int | None:
+        """Number of the last write of a plane that is not spared."""
+        numbers = range(len(self._done) - 1, -1, -1)
+        return next((k for k in numbers if self._done[k].position not in spared), None)
+
+    def _back(self, number: int) -> Entry:
+        entry = self._done[number]
+        del self._done[number]
+        self._spilled -= number < self._spilled
+        self._undone.append(entry)
+        return entry
 
     def _forth(self, count: int) -> list[Entry]:
         entries = [self._undone.pop() for _ in range(min(count, len(self._undone)))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -377,11 +377,14 @@ class Project:
 
         Returns the slices that changed: one or none.
         """
-        return next(filter(None, map(self._revert, iter(self.journal.undo_slice, []))), [])
+        return next(filter(None, map(self._revert, iter(partial(self.journal.undo_slice, self.locked), []))), [])
 
     def undo_run(self) -> Iterator[int]:
-        """Take back what the last run wrote, slice by slice; yields those that changed."""
-        for entry in self.journal.undo_run():
+        """Take back what the last run wrote, slice by slice; yields those that changed.
+
+        Slices that are locked stay, and can be taken back when they are unlocked.
+        """
+        for entry in self.journal.undo_run(self.locked):
             yield from self._revert([entry])
 
     def redo_slice(self) -> list[int]:
