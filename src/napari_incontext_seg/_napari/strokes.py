@@ -22,9 +22,10 @@ class _Stroke:
 
 
 class Strokes:
-    """The last strokes in a labels layer. napari does not tell of its undo; the pixels do."""
+    """The last strokes in the ``data`` of a labels layer. napari does not tell of its undo; the pixels do."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: Any = None) -> None:
+        self.data = data
         self._done: deque[_Stroke] = deque(maxlen=_KEPT)
         self._undone: list[_Stroke] = []
 
@@ -37,12 +38,12 @@ class Strokes:
         """Give up what was undone in a slice, since the model writes there: its paint is no redo."""
         self._undone = [stroke for stroke in self._undone if position not in stroke.fresh]
 
-    def follow(self, data: Any) -> Iterator[tuple[bool, dict[int, NDArray[np.intp]]]]:
-        """See in the data of the layer what was undone and redone since; yields whether it was undone, and `fresh`."""
-        while self._done and _holds(data, self._done[-1].atoms[0], before=True):
+    def follow(self) -> Iterator[tuple[bool, dict[int, NDArray[np.intp]]]]:
+        """See in the data what was undone and redone since; yields whether it was undone, and `fresh`."""
+        while self._done and _holds(self.data, self._done[-1].atoms[0], before=True):
             self._undone.append(self._done.pop())
             yield True, self._undone[-1].fresh
-        while self._undone and _holds(data, self._undone[-1].atoms[-1], before=False):
+        while self._undone and _holds(self.data, self._undone[-1].atoms[-1], before=False):
             self._done.append(self._undone.pop())
             yield False, self._done[-1].fresh
 

@@ -69,7 +69,7 @@ class Workbench(QObject):
         self.axes: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
         self.channels: WeakKeyDictionary[Image, tuple[int, ...] | None] = WeakKeyDictionary()
         self.left: WeakKeyDictionary[Labels, Path] = WeakKeyDictionary()  # the session of work that was left
-        self._stroked: WeakKeyDictionary[Labels, tuple[Any, Strokes]] = WeakKeyDictionary()  # and what was painted then
+        self._stroked: WeakKeyDictionary[Labels, Strokes] = WeakKeyDictionary()  # and what was painted by hand then
         self.learned: Key | None = None
         self._keys: list[Key] = []  # what the thread that runs now has learned
         self._at_end = _AtEnd()
@@ -160,8 +160,8 @@ class Workbench(QObject):
         planes = LayerPlanes(labels, self.view, lambda: self.position)
         self.project = Project(self.view.stack, planes, on_change=self._on_change)
         self.planes, self._at_end.project = planes, self.project
-        data, strokes = self._stroked.get(labels, (None, None))
-        self._data, self._strokes = labels.data, strokes if strokes is not None and data is labels.data else Strokes()
+        known = self._stroked.get(labels)
+        self._strokes = known if known is not None and known.data is labels.data else Strokes(labels.data)
         labels.events.paint.connect(self._on_paint)
         labels.events.set_data.connect(self._on_drawn)
         labels.mouse_drag_callbacks.append(self._on_drag)
@@ -176,9 +176,8 @@ class Workbench(QObject):
             labels.events.set_data.disconnect(self._on_drawn)
             with suppress(ValueError):
                 labels.mouse_drag_callbacks.remove(self._on_drag)
+            self._stroked[labels] = self._strokes
         if self.project is not None:
-            if self.planes is not None:
-                self._stroked[self.planes.layer] = self._data, self._strokes
             if self.planes is not None and self.project.autosave is not None:
                 self.left[self.planes.layer] = self.project.autosave.folder
             self.project.close()
@@ -206,8 +205,8 @@ class Workbench(QObject):
             with suppress(InputError):
                 if identity(replace(view.stack, data=view.data)) != identity(view.stack):
                     self.close()
-        if self.planes is not None and self.project is not None and self.planes.layer.data is not self._data:
-            self._data, self._strokes = self.planes.layer.data, Strokes()
+        if self.planes is not None and self.project is not None and self.planes.layer.data is not self._strokes.data:
+            self._strokes = Strokes(self.planes.layer.data)
             self.project.forget_confidence()
 
     def make_labels(self, image: Image) -> Labels:
@@ -360,7 +359,7 @@ class Workbench(QObject):
     def _follow_undo(self) -> None:
         if self.project is None or self.planes is None or self.view is None:
             return
-        for undone, fresh in self._strokes.follow(self.planes.layer.data):
+        for undone, fresh in self._strokes.follow():
             for position, pixels in fresh.items():
                 mask = np.zeros(self.view.stack.plane_shape, bool)
                 mask.flat[pixels] = True

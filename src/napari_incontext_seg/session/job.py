@@ -109,7 +109,7 @@ def run_to_file(
     if resume and is_finished(out, run.stack, record):
         written = [file for file in label_files(out) if file.exists()]
         return Report(out, len(run) + len(given or {}), written, complete=True)
-    truth = truth.ordered_like(run.stack) if truth is not None else None
+    known = _Truth(truth, run) if truth is not None else None
     # what was cut short may have been about to replace an earlier picture
     replaces = overwrite or (resume and (is_interrupted(out) or next(left(out), None) is not None))
     if picture is not None:
@@ -126,7 +126,6 @@ def run_to_file(
     )
     shown = _shown(run)
     painted: dict[int, Labels] = {}
-    there: set[int] = set()  # labels of the truth
     with LabelWriter(
         out, run.stack, dtype=dtype, overwrite=overwrite, provenance=record, resume=resume,
         class_names=class_names or run.context.class_names, class_colors=class_colors,
@@ -144,12 +143,12 @@ def run_to_file(
             for step in chain((_finished(p, run, writer) for p in before), steps):
                 if step.position in shown:
                     painted[step.position] = writer.spool.labels(step.position)
-                _note(report, step, run, truth, writer.spool.labels, there)
+                _note(report, step, known, writer.spool.labels)
                 if on_step is not None:
                     on_step(step)
         report.files = writer.finish()
-    if truth is not None and report.dice:
-        _warn_of_other_numbers(run, there)
+    if known is not None and report.dice:
+        known.warn()
     report.annotated.sort()
     report.complete, report.seconds = True, time.perf_counter() - started
     if picture is not None:
@@ -162,16 +161,31 @@ def run_to_file(
     return report
 
 
-def _warn_of_other_numbers(run: Propagation, there: set[int]) -> None:
-    """Warn if the truth seems to count its classes in another way than the examples: then Dice says nothing."""
-    known = {*run.context.ids} - {0}
-    if run.context.kind == "semantic" and (known - there or len(there - known) > 1):
-        warnings.warn(
-            f"the truth holds the labels {_listed(there)}, the examples {_listed(known)}: Dice compares numbers, and "
-            "is of the labels of the examples alone. Where objects are numbered, say --kind instance.",
-            DegradedDataWarning,
-            stacklevel=3,
-        )
+class _Truth:
+    """The right labels of a run's slices, in whatever order its file has them."""
+
+    def __init__(self, labels: Stack, run: Propagation) -> None:
+        self._labels, self._context = labels.ordered_like(run.stack), run.context
+        self._there: set[int] = set()  # in the slices that were compared
+
+    def dice(self, position: int, found: Labels) -> float:
+        """Compare a painted slice (Y, X): its classes, or all objects as one, as their ids are arbitrary."""
+        right = as_labels(self._labels.read(position)[..., 0])
+        self._there.update(int(i) for i in np.unique(right) if i)
+        if self._context.kind == "instance":
+            return dice(found > 0, right > 0, [1])
+        return dice(found, right, [i for i in self._context.ids if i])
+
+    def warn(self) -> None:
+        """Warn if it seems to count its classes in another way than the examples: then Dice says nothing."""
+        there, known = self._there, {*self._context.ids} - {0}
+        if self._context.kind == "semantic" and (known - there or len(there - known) > 1):
+            warnings.warn(
+                f"the truth holds the labels {_listed(there)}, the examples {_listed(known)}: Dice compares numbers, "
+                "and is of the labels of the examples alone. Where objects are numbered, say --kind instance.",
+                DegradedDataWarning,
+                stacklevel=3,
+            )
 
 
 def _listed(numbers: Collection[int]) -> str:
@@ -231,18 +245,10 @@ def _paint(run: Propagation, writer: LabelWriter) -> Generator[Finished]:
         yield finished(step)
 
 
-def _note(
-    report: Report, step: Finished, run: Propagation, truth: Stack | None, read: Callable[[int], Labels],
-    there: set[int],
-) -> None:  # fmt: skip
+def _note(report: Report, step: Finished, truth: _Truth | None, read: Callable[[int], Labels]) -> None:
     if step.confidence is None:
         report.annotated.append(step.position)
         return
     report.confidence[step.position] = step.confidence
     if truth is not None:
-        found, expected = read(step.position), as_labels(truth.read(step.position)[..., 0])
-        there.update(int(i) for i in np.unique(expected) if i)
-        if run.context.kind == "instance":  # ids of objects are arbitrary: one class
-            report.dice[step.position] = dice(found > 0, expected > 0, [1])
-        else:
-            report.dice[step.position] = dice(found, expected, [i for i in run.context.ids if i])
+        report.dice[step.position] = truth.dice(step.position, read(step.position))
